@@ -1,0 +1,1 @@
+"""Train many multilayer perceptrons at once, and settle what lectures claim about them."""
