@@ -1,0 +1,252 @@
+"""The named activation functions: formula, derivative and source of each.
+
+Every function is elementwise, keeps shape and dtype, and has finite values and derivatives, first and second,
+for |z| up to 1e4 and beyond. Where a function has a kink, its docstring says which slope `jax.grad` takes.
+"""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def identity(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """No activation: the layer stays linear.
+
+    f(z) = z,  f'(z) = 1.
+
+    Source: Widrow and Hoff (1960), "Adaptive switching circuits": the linear unit.
+    """
+    return z
+
+
+def sigmoid(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Logistic sigmoid, with values in [0, 1].
+
+    f(z) = 1 / (1 + exp(-z)),  f'(z) = f(z) (1 - f(z)).
+
+    Source: Rumelhart, Hinton and Williams (1986), "Learning representations by back-propagating
+    errors", equation 2.
+    """
+    return jax.nn.sigmoid(z)
+
+
+def tanh(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Hyperbolic tangent, with values in [-1, 1].
+
+    f(z) = (exp(z) - exp(-z)) / (exp(z) + exp(-z)),  f'(z) = 1 - f(z)^2.
+
+    Source: LeCun, Bottou, Orr and Müller (1998), "Efficient BackProp", section 4.4.
+    """
+    return jnp.tanh(z)
+
+
+def hard_tanh(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Hyperbolic tangent made of three lines.
+
+    f(z) = max(-1, min(1, z)),  f'(z) = 1 for |z| <= 1 (both kinks included), else 0.
+
+    Source: Collobert (2004), "Large scale machine learning" (thesis, Université Paris VI).
+    """
+    return jax.nn.hard_tanh(z)
+
+
+def relu(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Rectified linear unit.
+
+    f(z) = max(0, z),  f'(z) = 1 for z > 0, else 0 (so f'(0) = 0).
+
+    Source: Nair and Hinton (2010), "Rectified linear units improve restricted Boltzmann machines".
+    """
+    return jax.nn.relu(z)
+
+
+def leaky_relu(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Rectified linear unit that lets 1 % of a negative input through.
+
+    f(z) = z for z >= 0, else 0.01 z,  f'(z) = 1 for z >= 0 (so f'(0) = 1), else 0.01.
+
+    Source: Maas, Hannun and Ng (2013), "Rectifier nonlinearities improve neural network acoustic
+    models", section 2.
+    """
+    return jax.nn.leaky_relu(z, negative_slope=0.01)
+
+
+def elu(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Exponential linear unit with alpha = 1, where it has no kink.
+
+    f(z) = max(0, z) + min(0, exp(z) - 1),  f'(z) = 1 for z > 0, else exp(z).
+
+    Source: Clevert, Unterthiner and Hochreiter (2016), arXiv:1511.07289, section 3.
+    """
+    return jax.nn.elu(z, alpha=1.0)
+
+
+def prelu(z: Float[Array, "*shape"], alpha: Float[Array, ""]) -> Float[Array, "*shape"]:
+    """Parametric rectified linear unit: the negative slope is trained with the weights.
+
+    f(z) = max(0, z) + alpha min(0, z),
+    df/dz = 1 for z >= 0 (at the kink too), else alpha,  df/dalpha = min(0, z).
+
+    Args:
+        z: the pre-activations, of any shape.
+        alpha: the negative slope, one for the whole layer; the paper starts it at 0.25.
+
+    Returns:
+        the activations, shaped as z.
+
+    Source: He, Zhang, Ren and Sun (2015), arXiv:1502.01852, equation 1, channel-shared.
+    """
+    return jax.nn.leaky_relu(z, negative_slope=alpha)
+
+
+def softplus(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Smooth ReLU whose derivative is the sigmoid.
+
+    f(z) = log(1 + exp(z)),  f'(z) = sigmoid(z).
+
+    Source: Dugas, Bengio, Bélisle, Nadeau and Garcia (2001), "Incorporating second-order functional knowledge
+    for better option pricing".
+    """
+    return jax.nn.softplus(z)
+
+
+def softsign(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Sigmoid shape that approaches its limits as 1 / z, slower than tanh.
+
+    f(z) = z / (1 + |z|),  f'(z) = 1 / (1 + |z|)^2.
+
+    Source: Bergstra, Desjardins, Lamblin and Bengio (2009), "Quadratic polynomials learn better image
+    features".
+    """
+    return jax.nn.soft_sign(z)
+
+
+def step(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Threshold unit, which backprop cannot train.
+
+    f(z) = 1 for z >= 0, else 0,  f'(z) = 0 everywhere (at the jump too).
+
+    Source: McCulloch and Pitts (1943), "A logical calculus of the ideas immanent in nervous activity".
+    """
+    return jnp.heaviside(z, 1.0)
+
+
+def log_sigmoid(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Logarithm of the logistic sigmoid, with values in (-inf, 0].
+
+    f(z) = log(1 / (1 + exp(-z))) = -softplus(-z),  f'(z) = sigmoid(-z).
+
+    Source: Goodfellow, Bengio and Courville (2016), "Deep Learning", section 3.10.
+    """
+    return jax.nn.log_sigmoid(z)
+
+
+def swish(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Swish with beta = 1, also called SiLU.
+
+    f(z) = z sigmoid(z),  f'(z) = sigmoid(z) (1 + z (1 - sigmoid(z))).
+
+    Source: Ramachandran, Zoph and Le (2017), arXiv:1710.05941, section 3.
+    """
+    return jax.nn.silu(z)
+
+
+def sinc(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Cardinal sine, not normalised by pi.
+
+    f(z) = sin(z) / z with f(0) = 1,  f'(z) = (cos(z) - f(z)) / z with f'(0) = 0.
+
+    Source: NIST Digital Library of Mathematical Functions, 10.49.3: the spherical Bessel function j0.
+    """
+    # Near 0 the quotient's derivatives are differences of huge numbers (in float32, jnp.sinc has an infinite
+    # slope at 1e-30), so there f is its Taylor series, exact to float64 rounding up to |z| = 1.
+    near = jnp.abs(z) < 1
+    taylor = jnp.array([(-1) ** k / math.factorial(2 * k + 1) for k in reversed(range(10))], z.dtype)
+    far_z = jnp.where(near, 1, z)
+    return jnp.where(near, jnp.polyval(taylor, jnp.where(near, z, 0) ** 2), jnp.sin(far_z) / far_z)
+
+
+def mish(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Smooth, self-gated unit that dips below 0 for negative inputs.
+
+    f(z) = z tanh(softplus(z)),  f'(z) = tanh(softplus(z)) + z sigmoid(z) (1 - tanh(softplus(z))^2).
+
+    Source: Misra (2019), arXiv:1908.08681.
+    """
+    return jax.nn.mish(z)
+
+
+def gelu(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Gaussian error linear unit, exact (by erf, not by its tanh approximation).
+
+    f(z) = z Phi(z),  f'(z) = Phi(z) + z phi(z),  Phi and phi the standard normal distribution and density.
+
+    Source: Hendrycks and Gimpel (2016), arXiv:1606.08415, section 2.
+    """
+    return jax.nn.gelu(z, approximate=False)
+
+
+def parametric_softplus(z: Float[Array, "*shape"], alpha: float = 10.0) -> Float[Array, "*shape"]:
+    """Softplus drawn closer to ReLU.
+
+    f(z) = log(1 + exp(alpha z)) / alpha,  f'(z) = sigmoid(alpha z).
+
+    Args:
+        z: the pre-activations, of any shape.
+        alpha: sharpness, > 0; ReLU is the limit of large alpha. The paper's is 10.
+
+    Returns:
+        the activations, shaped as z.
+
+    Source: Xie, Tan, Gong, Yuille and Le (2020), "Smooth Adversarial Training", arXiv:2006.14536,
+    section 3.2.
+    """
+    return jax.nn.softplus(alpha * z) / alpha
+
+
+def smooth_relu(z: Float[Array, "*shape"], alpha: float = 400.0) -> Float[Array, "*shape"]:
+    """ReLU with its kink smoothed from the right only: exactly 0 for negative inputs.
+
+    f(z) = z - log(1 + alpha z) / alpha for z >= 0, else 0,
+    f'(z) = alpha z / (1 + alpha z) for z >= 0, else 0: continuous, with f'(0) = 0.
+
+    Args:
+        z: the pre-activations, of any shape.
+        alpha: sharpness, > 0; ReLU is the limit of large alpha. The paper trains it, starting at 400; here it
+            stays fixed.
+
+    Returns:
+        the activations, shaped as z.
+
+    Source: Xie, Tan, Gong, Yuille and Le (2020), "Smooth Adversarial Training", arXiv:2006.14536,
+    section 4.2.
+    """
+    # Rectified first: the logarithm of a negative number, even one not selected, would make the gradient NaN.
+    positive = jax.nn.relu(z)
+    return positive - jnp.log1p(alpha * positive) / alpha
+
+
+ACTIVATIONS: dict[str, Callable[..., Array]] = {
+    "identity": identity,
+    "sigmoid": sigmoid,
+    "tanh": tanh,
+    "hard_tanh": hard_tanh,
+    "relu": relu,
+    "leaky_relu": leaky_relu,
+    "elu": elu,
+    "prelu": prelu,
+    "softplus": softplus,
+    "softsign": softsign,
+    "step": step,
+    "log_sigmoid": log_sigmoid,
+    "swish": swish,
+    "sinc": sinc,
+    "mish": mish,
+    "gelu": gelu,
+    "parametric_softplus": parametric_softplus,
+    "smooth_relu": smooth_relu,
+}
+"""Name to function of z; `prelu` alone takes `(z, alpha)`."""

@@ -1,0 +1,383 @@
+"""Figures: arrays in, a `matplotlib.figure.Figure` out; no window, and no global state but while drawing."""
+
+import io
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from jaxtyping import Int, Real
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
+
+from mlpjax.activations import ACTIVATIONS
+from mlpjax.stats import quantile_band, summarise
+
+# Okabe and Ito, Color Universal Design (2008): told apart by colour-blind readers too.
+BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#E69F00",
+    "#CC79A7",
+    "#56B4E9",
+)
+SPLIT_COLOURS = {"train": BLUE, "valid": ORANGE, "test": VERMILLION}
+STYLE: dict[Any, Any] = {
+    "font.size": 13.0,
+    "axes.titlesize": 14.0,
+    "axes.prop_cycle": mpl.rcsetup.cycler(color=[BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY]),
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": "#e4e4e4",
+    "lines.linewidth": 2.2,
+    "legend.frameon": False,
+    "legend.fontsize": 12.0,
+    "figure.constrained_layout.use": True,
+}
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as PNG, at the resolution of a projector or a page.
+
+    Args:
+        figure: of this module or any other.
+
+    Returns:
+        The bytes of the file.
+    """
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150)
+    return buffer.getvalue()
+
+
+@mpl.rc_context(STYLE)
+def learning_curves(metrics: pd.DataFrame, controls: pd.DataFrame | None = None) -> Figure:
+    """Loss and error against epochs: the median over seeds, and the band that holds the central 95 % of seeds.
+
+    Args:
+        metrics: tidy columns seed, epoch, split ("train", "valid", "test"), metric ("loss", "accuracy"; others
+            are passed over) and value (accuracy as a fraction in [0, 1]). Seeds with a value that is missing or
+            not finite are left out; the legend counts those that stay.
+        controls: the same of the networks that started at zero; their medians are drawn dashed.
+
+    Returns:
+        Two panels; the loss on a log axis where it spans more than a factor of ten.
+    """
+    figure = Figure(figsize=(12, 4.6))
+    panels = figure.subplots(1, 2)
+    for axes, (metric, label) in zip(panels, {"loss": "loss", "accuracy": "error (%)"}.items(), strict=True):
+        medians = []
+        for split, colour in SPLIT_COLOURS.items():
+            for frame in (metrics, controls):
+                if frame is None:
+                    continue
+                rows = frame[(frame["metric"] == metric) & (frame["split"] == split)]
+                table = rows.pivot(index="seed", columns="epoch", values="value")
+                table = table[np.isfinite(table).all(axis=1)]
+                if table.empty:
+                    continue
+                values = table.to_numpy() if metric == "loss" else 100 * (1 - table.to_numpy())
+                lower, median, upper = quantile_band(values)
+                medians.append(median)
+                epochs = table.columns.to_numpy()
+                marker = "o" if len(epochs) == 1 else None
+                if frame is controls:
+                    name = f"all-zero start ({len(values):,} seeds)" if split == "train" else None
+                    axes.plot(epochs, median, "--", color="#777777", lw=1.6, marker=marker, label=name)
+                else:
+                    name = f"{split} ({len(values):,} seeds)"
+                    axes.plot(epochs, median, color=colour, marker=marker, label=name)
+                    axes.fill_between(epochs, lower, upper, color=colour, alpha=0.2, lw=0)
+        axes.set(xlabel="epoch", ylabel=label)
+        drawn = np.concatenate([*medians, [1.0] * (not medians)])
+        if metric == "loss" and drawn.min() > 0 and drawn.max() > 10 * drawn.min():
+            axes.set_yscale("log")
+    figure.legend(
+        *panels[0].get_legend_handles_labels(),
+        loc="outside upper center",
+        ncols=4,
+        title="median, and band of the central 95 % of seeds",
+    )
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def final_distribution(finals: dict[str, Real[np.ndarray, "..."]]) -> Figure:
+    """Where the seeds ended: a histogram of each final figure, with its mean and the interval of the mean.
+
+    Args:
+        finals: label of the axis ("final test loss") -> one finite number per seed, for one seed or many.
+
+    Returns:
+        One panel per label; up to 200 seeds are also ticked one by one.
+    """
+    figure = Figure(figsize=(6 * len(finals), 4.4))
+    panels = figure.subplots(1, len(finals), squeeze=False)[0]
+    for index, (axes, (label, values)) in enumerate(zip(panels, finals.items(), strict=True)):
+        summary = summarise(values)
+        low, high = summary["min"], summary["max"]
+        margin = max(0.05 * (high - low), 1e-3 * abs(high), 1e-9)  # all seeds may have ended at one value
+        bins = min(60, 5 + int(np.sqrt(len(values))))
+        axes.hist(values, bins=bins, range=(low - margin, high + margin), color=f"C{index}", alpha=0.55)
+        if len(values) <= 200:
+            height = np.full(len(values), 0.03)
+            axes.plot(values, height, "|", color="black", ms=8, mew=1, transform=axes.get_xaxis_transform())
+        name = f"mean {summary['mean']:.4g}"
+        if summary["ci95"]:
+            axes.axvspan(*summary["ci95"], color="black", alpha=0.2, lw=0)
+            name += " [{:.4g}, {:.4g}],".format(*summary["ci95"])
+            name += f"\n95 % interval over {len(values):,} seeds"
+        axes.axvline(summary["mean"], color="black", label=name)
+        axes.set(xlabel=label, ylabel="seeds")
+        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def surface(
+    alphas: Real[np.ndarray, " alphas"],
+    betas: Real[np.ndarray, " betas"],
+    loss: Real[np.ndarray, "betas alphas"],
+    title: str = "",
+) -> Figure:
+    """The loss on a plane through a trained network, as contours at levels evenly spaced in log loss.
+
+    Args:
+        alphas: steps along the first direction, increasing.
+        betas: steps along the second direction, increasing.
+        loss: at each pair of steps; where it is not finite the plane stays blank.
+        title: of the figure, such as the network's seed.
+
+    Returns:
+        One panel, the network itself marked at the origin.
+
+    Source: Li, Xu, Taylor, Studer and Goldstein (2018), Visualizing the loss landscape of neural nets.
+    """
+    figure = Figure(figsize=(7.2, 5.8))
+    axes = figure.subplots()
+    visible = np.ma.masked_invalid(loss)
+    low, high = float(visible.min()), float(visible.max())
+    if high - low <= 1e-6 * abs(high):  # flat to rounding: one level above it, one below
+        levels, norm = np.linspace(low - 0.5, low + 0.5, 3), None
+    elif low > 0:
+        levels, norm = np.geomspace(low, high, 25), LogNorm(low, high)
+    else:
+        levels, norm = np.linspace(low, high, 25), None
+    # Rounding in the levels must not cut the lowest and the highest point out.
+    levels[0], levels[-1] = min(levels[0], low), max(levels[-1], high)
+    filled = axes.contourf(alphas, betas, visible, levels=levels, norm=norm, cmap="viridis")
+    axes.contour(
+        alphas, betas, visible, levels=levels[::2], norm=norm, colors="white", linewidths=0.6, alpha=0.6
+    )
+    axes.plot(0, 0, "*", color=VERMILLION, mec="white", ms=18, label="the trained network")
+    bar = figure.colorbar(filled, ax=axes, label="loss", ticks=levels[::4], format="%.3g")
+    bar.minorticks_off()
+    axes.set(xlabel="filter-normalised direction 1", ylabel="filter-normalised direction 2", title=title)
+    axes.grid(False)
+    axes.legend(labelcolor="white", loc="upper right")
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def interpolation(
+    t: Real[np.ndarray, " points"],
+    train_loss: Real[np.ndarray, " points"],
+    test_loss: Real[np.ndarray, " points"],
+    barrier: float,
+) -> Figure:
+    """The loss on the straight line between two networks, and the barrier that stands between them.
+
+    barrier = max over t of L(t) - ((1 - t) L(0) + t L(1)), of the train loss.
+
+    Args:
+        t: share of the way from the first network to the second, from 0 to 1.
+        train_loss: there.
+        test_loss: there.
+        barrier: height of the train loss's barrier, in the loss's unit.
+
+    Returns:
+        One panel; an arrow runs from the chord to the train loss where the barrier is highest.
+
+    Source: Frankle, Dziugaite, Roy and Carbin (2020), Linear mode connectivity, with the mean of both ends
+    replaced by the chord (Entezari, Sedghi, Saukh and Neyshabur, 2022, eq. 1).
+    """
+    figure = Figure(figsize=(7.6, 4.8))
+    axes = figure.subplots()
+    axes.plot(t, train_loss, color=SPLIT_COLOURS["train"], label="train")
+    axes.plot(t, test_loss, color=SPLIT_COLOURS["test"], label="test")
+    chord = (1 - t) * train_loss[0] + t * train_loss[-1]
+    axes.plot(t, chord, ":", color="#777777", lw=1.6, label="chord of the train loss")
+    top = int(np.argmax(train_loss - chord))
+    axes.annotate(
+        "",
+        xy=(t[top], train_loss[top]),
+        xytext=(t[top], chord[top]),
+        arrowprops={"arrowstyle": "<->", "color": "black", "lw": 1.5, "shrinkA": 0, "shrinkB": 0},
+    )
+    axes.annotate(
+        f"barrier {barrier:.3g}",
+        xy=(t[top], (train_loss[top] + chord[top]) / 2),
+        xytext=(8, 0),
+        textcoords="offset points",
+        va="center",
+    )
+    axes.set(xlabel="share of the way from one network to the other", ylabel="loss")
+    axes.legend()
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def misclassified(
+    images: Real[np.ndarray, "k height width"],
+    true: Int[np.ndarray, " k"],
+    predicted: Int[np.ndarray, " k"],
+    share: Real[np.ndarray, " k"],
+) -> Figure:
+    """A gallery of images that networks get wrong, each with its true (t) and its most predicted class (p).
+
+    Args:
+        images: in grey.
+        true: class of each.
+        predicted: the wrong class that most seeds give it.
+        share: of the seeds that are wrong about it, in [0, 1].
+
+    Returns:
+        One panel per image, six a row.
+    """
+    rows = max(1, -(-len(images) // 6))
+    figure = Figure(figsize=(12, 2.7 * rows))
+    panels = figure.subplots(rows, 6, squeeze=False).ravel()
+    for axes in panels:
+        axes.set_axis_off()
+    for axes, image, *labels, wrong in zip(panels, images, true, predicted, share, strict=False):
+        axes.imshow(image, cmap="gray_r")
+        axes.set_title(
+            "t: {}  p: {}".format(*labels) + f"\nwrong in {100 * wrong:.0f} %\nof seeds", fontsize=12
+        )
+    if len(images) == 0:
+        figure.text(0.5, 0.5, "No image was misclassified.", ha="center", va="center")
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def sample_sheet(
+    x: Real[np.ndarray, "n features"],
+    y: Int[np.ndarray, " n"],
+    image_shape: tuple[int, int] | None = None,
+) -> Figure:
+    """Some rows of each class: look at the data first.
+
+    Args:
+        x: one example a row.
+        y: class of each.
+        image_shape: (height, width) in pixels where the rows are grey images.
+
+    Returns:
+        Images: a row of ten for each class. Two features: a scatter plot of up to 2,000 points. Any other
+        number: a panel for each class, with five rows as curves over the features' index. At most twelve
+        classes are shown.
+    """
+    classes = np.unique(y)[:12]
+    if x.shape[1] == 2 and image_shape is None:
+        figure = Figure(figsize=(6.4, 5.4))
+        axes = figure.subplots()
+        for label, marker in zip(classes, "os^DvP*X<>pd", strict=False):
+            points = x[:2000][y[:2000] == label]
+            axes.plot(points[:, 0], points[:, 1], marker, ms=5, alpha=0.6, label=f"class {label}")
+        axes.set(xlabel="feature 1", ylabel="feature 2")
+        figure.legend(loc="outside right upper")
+        return figure
+    if image_shape is None:
+        rows = -(-len(classes) // 4)
+        figure = Figure(figsize=(12, 2.5 * rows))
+        panels = figure.subplots(rows, 4, squeeze=False, sharex=True, sharey=True).ravel()
+        for axes in panels[len(classes) :]:
+            axes.set_axis_off()
+        for axes, label in zip(panels, classes, strict=False):
+            axes.plot(x[y == label][:5].T, lw=1.4, alpha=0.8)
+            axes.set_title(f"class {label}")
+        figure.supxlabel("index of the feature", fontsize=13)
+        figure.supylabel("value", fontsize=13)
+        return figure
+    figure = Figure(figsize=(10, 1.02 * len(classes) + 0.2))
+    panels = figure.subplots(len(classes), 10, squeeze=False)
+    for row, label in zip(panels, classes, strict=True):
+        images = x[y == label][:10].reshape(-1, *image_shape)
+        for axes in row:
+            axes.set_axis_off()
+        for axes, image in zip(row, images, strict=False):
+            axes.imshow(image, cmap="gray_r")
+        row[0].text(-0.25, 0.5, str(label), transform=row[0].transAxes, ha="right", va="center", fontsize=16)
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def hidden_units(
+    kernel_random: Real[np.ndarray, "inputs units"],
+    kernel_control: Real[np.ndarray, "inputs units"],
+    image_shape: tuple[int, int] | None = None,
+) -> Figure:
+    """What the first hidden units look for, after a random start and after an all-zero start.
+
+    Args:
+        kernel_random: trained weights into the first layer, from a random start.
+        kernel_control: the same from an all-zero start, where every unit is the same unit.
+        image_shape: (height, width) in pixels where the inputs are grey images.
+
+    Returns:
+        The first sixteen units of each, as images; where inputs are no images, as columns of a heat map. Each
+        start has its own colour scale, centred on zero: all-zero starts may hardly have moved.
+    """
+    titles = ("random start: every unit is another", "all-zero start: every unit is the same")
+    figure = Figure(figsize=(12, 7.2 if image_shape else 4.8))
+    parts = figure.subfigures(2, 1) if image_shape else figure.subfigures(1, 2)
+    for part, title, kernel in zip(parts, titles, (kernel_random, kernel_control), strict=True):
+        units = kernel[:, :16]
+        # Zero weights still need a scale of some width.
+        largest = max(float(np.abs(units).max()), 1e-12)
+        scale = Normalize(-largest, largest)
+        part.suptitle(title)
+        if image_shape is None:
+            panels = part.subplots()
+            shown = panels.imshow(units, cmap="RdBu_r", norm=scale, aspect="auto", interpolation="nearest")
+            panels.set(xlabel="hidden unit", ylabel="input")
+            panels.grid(False)
+        else:
+            panels = part.subplots(2, 8)
+            for axes in panels.ravel():
+                axes.set_axis_off()
+            for axes, unit in zip(panels.ravel(), units.T, strict=False):
+                shown = axes.imshow(unit.reshape(image_shape), cmap="RdBu_r", norm=scale)
+        part.colorbar(shown, ax=panels, label="weight")
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def activations() -> Figure:
+    """Every activation of the table, with its derivative by `jax.grad`.
+
+    Returns:
+        One panel per function, for inputs in [-5, 5]; PReLU at its usual starting slope of 0.25.
+    """
+    columns = 6
+    rows = -(-len(ACTIVATIONS) // columns)
+    figure = Figure(figsize=(16, 2.7 * rows))
+    panels = figure.subplots(rows, columns, sharex=True).ravel()
+    for axes in panels[len(ACTIVATIONS) :]:
+        axes.set_axis_off()
+    z = jnp.linspace(-5.0, 5.0, 501)
+    for axes, (name, function) in zip(panels, ACTIVATIONS.items(), strict=False):
+        slope = (jnp.float32(0.25),) if name == "prelu" else ()
+        derivative = jax.vmap(jax.grad(function), in_axes=(0, *[None] * len(slope)))(z, *slope)
+        axes.plot(z, function(z, *slope), label="value")
+        axes.plot(z, derivative, "--", label="derivative")
+        axes.set_title(name)
+    figure.supxlabel("z", fontsize=13)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    return figure

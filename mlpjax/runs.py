@@ -1,0 +1,151 @@
+"""A run's folder: its configuration, its checkpoints, and what keeps two runs apart."""
+
+import errno
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from mlpjax.environment import environment
+from mlpjax.errors import UserError
+from mlpjax.files import write_atomically
+
+
+class Checkpoints:
+    """Arrays on disk by name, one .npz file each, whole or absent.
+
+    Plain .npz and not orbax: a checkpoint here is a few arrays that anyone reads with NumPy, and one file takes its
+    place in one atomic step.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Keep the files in `folder`, made if missing."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.npz"
+
+    def load(self, name: str) -> dict[str, np.ndarray] | None:
+        """The arrays saved under `name`, or None.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        path = self._path(name)
+        if not path.exists():
+            return None
+        try:
+            with np.load(path) as file:
+                return dict(file)
+        except (ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise UserError(f"{path}: damaged checkpoint ({error}); delete it and run the same command again") from error
+
+    def save(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Keep `arrays` under `name`."""
+        write_atomically(self._path(name), lambda file: np.savez(file, allow_pickle=False, **arrays))
+
+    def remove(self, name: str) -> None:
+        """Forget what was saved under `name`."""
+        self._path(name).unlink(missing_ok=True)
+
+
+class RunFolder:
+    """The folder of one run: `config.json`, `checkpoints/`, `figures/` and what the run finds."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def figures(self) -> Path:
+        """Folder of the figures."""
+        return self.path / "figures"
+
+    def checkpoints(self, group: str) -> Checkpoints:
+        """The checkpoints of one group of networks."""
+        return Checkpoints(self.path / "checkpoints" / group)
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a text file of the run."""
+        write_atomically(self.path / name, lambda file: file.write(text.encode()))
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write a JSON file of the run; numbers must be finite."""
+        self.write_text(name, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+@contextmanager
+def open_run(path: Path, config: dict[str, Any]) -> Iterator[RunFolder]:
+    """Open a run's folder, new or to go on with, for this process alone.
+
+    Args:
+        path: the folder, made if missing.
+        config: everything that decides the run's result, ready for JSON. `config.json` holds it with the versions,
+            the device and the git revision of the process that began the run.
+
+    Yields:
+        The folder, locked.
+
+    Raises:
+        UserError: the folder is in use, holds a run of another configuration or something that is no run, or the
+            disk is full.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f"--out {path}: a file is in the way; choose another folder") from error
+    lock = FileLock(path / ".lock", blocking=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise UserError(f"{path}: another process is at work in this folder; wait, or choose another --out") from error
+    with lock:
+        for leftover in path.rglob(".*.tmp"):  # of a process that was killed while writing
+            leftover.unlink()
+        run = RunFolder(path)
+        try:
+            _claim_folder(run, config)
+            run.figures.mkdir(exist_ok=True)
+            yield run
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise UserError(
+                f"{path}: the disk is full; what was finished is kept. Free some space and run the same command again"
+            ) from error
+
+
+def _claim_folder(run: RunFolder, config: dict[str, Any]) -> None:
+    """Write the configuration, or refuse a folder that holds another one."""
+    path = run.path / "config.json"
+    config = json.loads(json.dumps(config, allow_nan=False))
+    if not path.exists():
+        if any(not child.name.startswith(".") for child in run.path.iterdir()):
+            raise UserError(f"--out {run.path}: the folder is not empty and holds no run; choose another")
+        run.write_json("config.json", {"config": config} | environment())
+        return
+    try:
+        existing = _flat(json.loads(path.read_text())["config"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: is no run's configuration; choose another --out") from error
+    wanted = _flat(config)
+    other = [
+        f"{name} {existing.get(name)!r}, not {wanted.get(name)!r}"
+        for name in sorted(existing | wanted)
+        if existing.get(name) != wanted.get(name)
+    ]
+    if other:
+        raise UserError(f"{run.path} holds a run with {'; '.join(other)}: choose another --out, or delete it")
+
+
+def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings by their last name."""
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        flat |= _flat(value) if isinstance(value, dict) else {name: value}
+    return flat

@@ -1,0 +1,329 @@
+"""One network to many: lifts pure functions of one network over seeds, in chunks, resumable."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from mlpjax.data import Dataset
+from mlpjax.errors import UserError, require_choice
+from mlpjax.models import MLP
+from mlpjax.recipe import Recipe
+from mlpjax.train import Keys, Progress, Splits, check_fit, make_keys, make_train
+from mlpjax.typing import Params
+
+FROZEN_SEED = 0
+"""The seed that gives every network the same key where a key is frozen."""
+CHUNK_BYTES = 16 * 2**20
+"""Parameters, gradients, optimizer state and activations of one chunk together stay below this."""
+BLOCK_SECONDS = 1.0
+"""Aimed time between two looks at the progress."""
+CHECKPOINT_SECONDS = 15.0
+"""Time between two checkpoints inside a chunk."""
+
+
+class Member(NamedTuple):
+    """What sets one network apart from the others of its study."""
+
+    keys: Keys
+    sweep: dict[str, Array]
+    """Its own values of numbers of the model or the recipe, by field name."""
+
+
+class Work(NamedTuple):
+    """One network's work as pure functions, in periods between which it can be cut.
+
+    The first argument is the network's own (a `Member`, its parameters ...), the second is shared by all (the data).
+    """
+
+    start: Callable[[Any, Any], Any]
+    """(own, shared) -> state."""
+    advance: Callable[[Any, Any, Any, Int[Array, ""]], Any]
+    """(own, shared, state, until) -> state after `until` periods in all."""
+    periods: int
+    finish: Callable[[Any], Any]
+    """state -> result."""
+
+
+class Store(Protocol):
+    """Where results go as they come, by name; `None` where nothing was kept."""
+
+    def load(self, name: str) -> dict[str, np.ndarray] | None: ...
+
+    def save(self, name: str, arrays: Mapping[str, np.ndarray]) -> None: ...
+
+    def remove(self, name: str) -> None: ...
+
+
+def make_members(
+    seeds: Sequence[int], sweep: Mapping[str, np.ndarray] | None = None, freeze: Collection[str] = ()
+) -> Member:
+    """The members of a study, stacked along a leading axis.
+
+    Args:
+        seeds: one for each network, at least 0; a network's keys depend on its seed alone.
+        sweep: for a field's name, one value for each network (dropout: also one row of rates for each).
+        freeze: names of the keys (init, order, dropout, sample) that all networks share.
+
+    Returns:
+        Members with a leading axis of `len(seeds)`.
+
+    Raises:
+        UserError: an unknown key, a negative seed, or a sweep with another length than `seeds`.
+    """
+    for name in freeze:
+        require_choice("freeze", name, Keys._fields)
+    if not seeds or min(seeds) < 0 or max(seeds) >= 2**31:
+        raise UserError("seeds: give at least one, each between 0 and 2^31 - 1")
+    keys = jax.vmap(make_keys)(jnp.asarray(seeds, jnp.int32))
+    frozen = jax.vmap(make_keys)(jnp.full(len(seeds), FROZEN_SEED, jnp.int32))
+    keys = keys._replace(**{name: getattr(frozen, name) for name in freeze})
+    values = {name: jnp.asarray(value, jnp.float32) for name, value in (sweep or {}).items()}
+    for name, value in values.items():
+        if len(value) != len(seeds):
+            raise UserError(f"sweep of {name}: has {len(value)} values for {len(seeds)} networks; give one for each")
+    return Member(keys, values)
+
+
+def apply_sweep(model: MLP, recipe: Recipe, sweep: Mapping[str, Any]) -> tuple[MLP, Recipe]:
+    """The model and the recipe with some of their numbers replaced.
+
+    Raises:
+        UserError: a name that is no number of either, or a value that they refuse.
+    """
+    ours = {field.name for field in dataclasses.fields(MLP)} & {"dropout", "scale"}
+    numbers = {"learning_rate", "momentum", "weight_decay", "ridge", "lasso", "clip", "label_smoothing"}
+    for name in sweep:
+        require_choice("sweep", name, ours | numbers)
+    model = dataclasses.replace(model, **{name: sweep[name] for name in sweep if name in ours})
+    return model, dataclasses.replace(recipe, **{name: sweep[name] for name in sweep if name in numbers})
+
+
+def default_chunk(model: MLP, recipe: Recipe, dataset: Dataset) -> int:
+    """How many networks to train side by side: as many as keep what a step touches within the cache."""
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    parameter_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
+    batch = recipe.batch_size or len(dataset.train.y)
+    activation_bytes = 4 * batch * sum(model.widths)
+    return max(1, CHUNK_BYTES // (4 * parameter_bytes + 2 * activation_bytes))
+
+
+def run(
+    work: Work,
+    members: PyTree,
+    shared: PyTree,
+    *,
+    chunk: int,
+    store: Store | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[PyTree, Float[np.ndarray, "members times"]]:
+    """Do one network's work for many: chunk after chunk, each from start to finish.
+
+    A chunk is `vmap` over its members; the last is filled up with copies, so that all share one compiled program.
+    Finished chunks go to the store, and so does the one under way: at every 15 seconds, and when interrupted.
+
+    Args:
+        work: what to do for one network.
+        members: a tree of arrays with a leading axis, one row for each network.
+        shared: what all of them see.
+        chunk: how many networks side by side, at least 1.
+        store: keeps results; what it has already is not done again.
+        on_progress: told the network-periods done and the total, about once a second.
+
+    Returns:
+        The results on the host, stacked along a leading axis; and the seconds that each network's start (0) and
+        periods took, its share of its chunk's time, without compilation.
+
+    Raises:
+        KeyboardInterrupt: after saving the chunk under way.
+    """
+    count = jax.tree.leaves(members)[0].shape[0]
+    chunk = min(chunk, count)
+    total = count * work.periods
+    compiled: dict[str, Any] = {}
+
+    def call(name: str, function: Callable[..., Any], in_axes: tuple[int | None, ...], *args: Any) -> Any:
+        if name not in compiled:
+            compiled[name] = jax.jit(jax.vmap(function, in_axes=in_axes)).lower(*args).compile()
+        return compiled[name](*args)
+
+    results, times = [], []
+    for index, first in enumerate(range(0, count, chunk)):
+        size = min(chunk, count - first)
+        rows = np.minimum(np.arange(first, first + chunk), count - 1)
+        own = jax.tree.map(lambda leaf, rows=rows: leaf[rows], members)
+        state_shape = jax.eval_shape(jax.vmap(work.start, in_axes=(0, None)), own, shared)
+        result_shape = jax.eval_shape(jax.vmap(work.finish), state_shape)
+        name, partial = f"chunk-{index:05d}", f"chunk-{index:05d}-partial"
+
+        kept = store and store.load(name)
+        if kept:
+            result, seconds = _from_arrays(kept, result_shape)
+            results.append(result)
+            times.append(np.tile(seconds, (size, 1)))
+            on_progress((first + size) * work.periods, total)
+            continue
+
+        seconds = np.zeros(work.periods + 1)
+        begun = store and store.load(partial)
+        if begun:
+            (state, done), seconds = _from_arrays(begun, (state_shape, 0))
+            done = int(done)
+        else:
+            state, done = call("start", work.start, (0, None), own, shared), 0
+        saved = time.perf_counter()
+        block = 1
+        try:
+            while done < work.periods:
+                until = min(done + block, work.periods)
+                args = (own, shared, state, jnp.int32(until))
+                if "advance" not in compiled:
+                    call("advance", work.advance, (0, None, 0, None), own, shared, state, jnp.int32(0))
+                begin = time.perf_counter()
+                advanced = jax.block_until_ready(call("advance", work.advance, (0, None, 0, None), *args))
+                elapsed = time.perf_counter() - begin
+                seconds[done + 1 : until + 1] = elapsed / (until - done) / size
+                block = max(1, min(2 * block, int(BLOCK_SECONDS * (until - done) / elapsed)))
+                state, done = advanced, until
+                on_progress(first * work.periods + done * size, total)
+                if store and done < work.periods and time.perf_counter() - saved > CHECKPOINT_SECONDS:
+                    store.save(partial, _to_arrays((state, done), seconds))
+                    saved = time.perf_counter()
+        except KeyboardInterrupt:
+            if store:
+                store.save(partial, _to_arrays((state, done), seconds))
+            raise
+        result = jax.tree.map(
+            lambda leaf, size=size: np.asarray(leaf)[:size], call("finish", work.finish, (0,), state)
+        )
+        if store:
+            store.save(name, _to_arrays(result, seconds))
+            store.remove(partial)
+        results.append(result)
+        times.append(np.tile(seconds, (size, 1)))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *results), np.concatenate(times)
+
+
+def _to_arrays(tree: PyTree, seconds: np.ndarray) -> dict[str, np.ndarray]:
+    """A tree as named arrays, with its timing, for a store."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    named = {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in leaves}
+    return named | {"seconds": seconds}
+
+
+def _from_arrays(arrays: Mapping[str, np.ndarray], like: PyTree) -> tuple[PyTree, np.ndarray]:
+    """The tree, in the form of `like`, and the timing that `_to_arrays` made arrays of."""
+    paths, treedef = jax.tree_util.tree_flatten_with_path(like)
+    names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in paths]
+    return jax.tree.unflatten(treedef, [arrays[name] for name in names]), np.array(arrays["seconds"])
+
+
+def map_seeds(function: Callable[..., Any], own: PyTree, *shared: Any, chunk: int) -> PyTree:
+    """Lift any pure function of one network over many.
+
+    Args:
+        function: `function(own, *shared)`, pure, for one network.
+        own: a tree of arrays with a leading axis, one row for each network: keys, members, parameters.
+        shared: further arguments, the same for all.
+        chunk: how many networks side by side.
+
+    Returns:
+        The results on the host, stacked along a leading axis.
+    """
+    work = Work(
+        start=lambda own, shared: function(own, *shared),
+        advance=lambda own, shared, state, until: state,
+        periods=0,
+        finish=lambda state: state,
+    )
+    return run(work, own, shared, chunk=chunk)[0]
+
+
+class Trained(NamedTuple):
+    """Many trained networks, on the host, along a leading axis."""
+
+    seeds: Int[np.ndarray, " networks"]
+    params: Params
+    history: dict[str, Float[np.ndarray, "networks evaluations"]]
+    """`{split}_loss`, `{split}_accuracy`, `grad_norm` and `seconds` at the start and after every `eval_every` epochs."""
+
+    @property
+    def diverged(self) -> Bool[np.ndarray, " networks"]:
+        """Networks with a training loss that is not a finite number."""
+        return ~np.isfinite(self.history["train_loss"]).all(axis=1)
+
+
+def train_many(
+    model: MLP,
+    recipe: Recipe,
+    dataset: Dataset,
+    seeds: Sequence[int],
+    *,
+    sweep: Mapping[str, np.ndarray] | None = None,
+    freeze: Collection[str] = (),
+    chunk: int | None = None,
+    store: Store | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Trained:
+    """Train one network from every seed.
+
+    Args:
+        model: the network.
+        recipe: how to train it.
+        dataset: what it learns.
+        seeds: one for each network.
+        sweep: one value for each network, by the name of a number of the model or the recipe; one compiled
+            program serves all values.
+        freeze: names of the keys (init, order, dropout, sample) that all networks share.
+        chunk: how many networks side by side; by default as many as the cache holds.
+        store: keeps results as they come; what it has is not trained again.
+        on_progress: told the network-periods done and the total, about once a second.
+
+    Returns:
+        The trained networks in the order of `seeds`. One that diverges does no harm to the others.
+
+    Raises:
+        UserError: the network, the recipe or the sweep does not fit the data or the seeds.
+
+    Example:
+        >>> import mlpjax
+        >>> dataset = mlpjax.load("xor", n=100)
+        >>> model = mlpjax.MLP(widths=(2, 8, 2))
+        >>> trained = mlpjax.train_many(model, mlpjax.Recipe(batch_size=None, epochs=5), dataset, seeds=range(3))
+        >>> trained.history["train_loss"].shape
+        (3, 6)
+    """
+    check_fit(model, recipe, dataset)
+    if chunk is not None and chunk < 1:
+        raise UserError(f"chunk {chunk}: must be at least 1")
+    members = make_members(list(seeds), sweep, freeze)
+    for name, values in members.sweep.items():
+        for value in np.unique(np.asarray(values), axis=0):
+            number = tuple(map(float, np.atleast_1d(value))) if name == "dropout" else float(value)
+            apply_sweep(model, recipe, {name: number})
+
+    def start(member: Member, data: Splits) -> Progress:
+        return make_train(*apply_sweep(model, recipe, member.sweep)).start(member.keys, data)
+
+    def advance(member: Member, data: Splits, progress: Progress, until: Int[Array, ""]) -> Progress:
+        return make_train(*apply_sweep(model, recipe, member.sweep)).advance(
+            member.keys, data, progress, until
+        )
+
+    work = Work(
+        start, advance, recipe.evaluations, lambda progress: (progress.state.params, progress.history)
+    )
+    (params, history), seconds = run(
+        work,
+        members,
+        jax.device_put(Splits(dataset.train, dataset.valid, dataset.test)),
+        chunk=chunk or default_chunk(model, recipe, dataset),
+        store=store,
+        on_progress=on_progress,
+    )
+    return Trained(np.asarray(list(seeds)), params, history | {"seconds": seconds})

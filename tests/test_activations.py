@@ -1,0 +1,237 @@
+"""Values and derivatives of every activation against closed forms in float64 NumPy and SciPy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.special import expit, spherical_jn
+from scipy.stats import norm
+
+from mlpjax import activations
+from mlpjax.activations import ACTIVATIONS
+
+ALPHA = 0.25
+NAMES = sorted(ACTIVATIONS)
+KINKS = [-1.0, 0.0, 1.0]  # where a function or its slope may jump; steps of a finite difference must not cross them
+CURVED = np.concatenate([np.linspace(-30, 30, 601), np.geomspace(1e-8, 1, 20), -np.geomspace(1e-8, 1, 20)])
+GRID = np.concatenate([CURVED, KINKS, [-1e4, 1e4]])
+
+Function = NDArray[np.float64]
+
+
+def softplus(z: Function) -> Function:
+    return np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))
+
+
+def smooth_relu(z: Function) -> Function:
+    positive = np.maximum(z, 0)
+    return positive - np.log1p(400 * positive) / 400
+
+
+def mish_slope(z: Function) -> Function:
+    gate = np.tanh(softplus(z))
+    return gate + z * expit(z) * (1 - gate**2)
+
+
+EXPECTED = {
+    "identity": lambda z: z,
+    "sigmoid": expit,
+    "tanh": np.tanh,
+    "hard_tanh": lambda z: np.clip(z, -1, 1),
+    "relu": lambda z: np.maximum(z, 0),
+    "leaky_relu": lambda z: np.maximum(z, 0) + 0.01 * np.minimum(z, 0),
+    "elu": lambda z: np.maximum(z, 0) + np.expm1(np.minimum(z, 0)),
+    "prelu": lambda z: np.maximum(z, 0) + ALPHA * np.minimum(z, 0),
+    "softplus": softplus,
+    "softsign": lambda z: z / (1 + np.abs(z)),
+    "step": lambda z: np.where(z >= 0, 1.0, 0.0),
+    "log_sigmoid": lambda z: -softplus(-z),
+    "swish": lambda z: z * expit(z),
+    "sinc": lambda z: np.sinc(z / np.pi),
+    "mish": lambda z: z * np.tanh(softplus(z)),
+    "gelu": lambda z: z * norm.cdf(z),
+    "parametric_softplus": lambda z: softplus(10 * z) / 10,
+    "smooth_relu": smooth_relu,
+}
+EXPECTED_SLOPE = {
+    "identity": np.ones_like,
+    "sigmoid": lambda z: expit(z) * expit(-z),
+    "tanh": lambda z: 1 - np.tanh(z) ** 2,
+    "hard_tanh": lambda z: np.where(np.abs(z) <= 1, 1.0, 0.0),
+    "relu": lambda z: np.where(z > 0, 1.0, 0.0),
+    "leaky_relu": lambda z: np.where(z >= 0, 1.0, 0.01),
+    "elu": lambda z: np.exp(np.minimum(z, 0)),
+    "prelu": lambda z: np.where(z >= 0, 1.0, ALPHA),
+    "softplus": expit,
+    "softsign": lambda z: 1 / (1 + np.abs(z)) ** 2,
+    "step": np.zeros_like,
+    "log_sigmoid": lambda z: expit(-z),
+    "swish": lambda z: expit(z) * (1 + z * expit(-z)),
+    "sinc": lambda z: -np.sign(z) * spherical_jn(1, np.abs(z)),  # j0' = -j1, and j1 is odd
+    "mish": mish_slope,
+    "gelu": lambda z: norm.cdf(z) + z * norm.pdf(z),
+    "parametric_softplus": lambda z: expit(10 * z),
+    "smooth_relu": lambda z: 400 * np.maximum(z, 0) / (1 + 400 * np.maximum(z, 0)),
+}
+
+
+def of_z(name):
+    """The named function with PReLU's alpha filled in."""
+    if name == "prelu":
+        return lambda z: activations.prelu(z, jnp.asarray(ALPHA, z.dtype))
+    return ACTIVATIONS[name]
+
+
+def slope(function):
+    return jax.vmap(jax.grad(function))
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request):
+    with jax.enable_x64(request.param == "float64"):
+        yield jnp.dtype(request.param)
+
+
+def test_the_table_holds_the_whole_list():
+    assert ACTIVATIONS.keys() == EXPECTED.keys() == EXPECTED_SLOPE.keys()
+    assert all(function.__name__ == name for name, function in ACTIVATIONS.items())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_values_and_slopes_equal_the_closed_forms(name, dtype):
+    z = jnp.asarray(GRID, dtype)
+    exact_z = np.asarray(z, np.float64)  # the grid as rounded to dtype
+    rounding = 8 * jnp.finfo(dtype).eps
+    np.testing.assert_allclose(of_z(name)(z), EXPECTED[name](exact_z), rtol=rounding, atol=rounding)
+    np.testing.assert_allclose(slope(of_z(name))(z), EXPECTED_SLOPE[name](exact_z), rtol=rounding, atol=rounding)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_slopes_equal_central_differences(name):
+    step = 1e-5
+    z = CURVED[np.abs(CURVED[:, None] - KINKS).min(axis=1) > 2 * step]
+    with jax.enable_x64(True):
+        function = of_z(name)
+        difference = (function(jnp.asarray(z + step)) - function(jnp.asarray(z - step))) / (2 * step)
+        # The error of the difference is step^2 / 6 times the third derivative, largest by far (about 2 alpha^2 =
+        # 320,000) for smooth_relu just right of 0, and rounding / step.
+        np.testing.assert_allclose(slope(function)(jnp.asarray(z)), difference, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_values_slopes_and_curvatures_are_finite(name, dtype):
+    tiny = float(jnp.finfo(dtype).tiny)
+    z = jnp.asarray([*GRID, -tiny, tiny, -1e-30, 1e-30, -100.0, 100.0], dtype)
+    function = of_z(name)
+    for values in (function(z), slope(function)(z), slope(jax.grad(function))(z)):
+        assert np.isfinite(values).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shape_and_dtype_are_kept(name, dtype):
+    for shape in [(), (3,), (2, 0), (2, 3, 4)]:
+        result = of_z(name)(jnp.full(shape, 0.5, dtype))
+        assert result.shape == shape
+        assert result.dtype == dtype
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nan_stays_visible(name):
+    assert np.isnan(of_z(name)(jnp.array(jnp.nan)))
+
+
+@pytest.mark.parametrize(
+    ("name", "kink", "expected"),
+    [
+        ("relu", 0.0, 0.0),
+        ("leaky_relu", 0.0, 1.0),
+        ("prelu", 0.0, 1.0),
+        ("elu", 0.0, 1.0),
+        ("step", 0.0, 0.0),
+        ("smooth_relu", 0.0, 0.0),
+        ("hard_tanh", 1.0, 1.0),
+        ("hard_tanh", -1.0, 1.0),
+    ],
+)
+def test_slope_at_a_kink_is_the_documented_one(name, kink, expected):
+    assert jax.grad(of_z(name))(kink * jnp.ones(())) == expected
+
+
+def test_sinc_is_one_and_flat_at_zero_with_curvature_minus_a_third():
+    zero = jnp.zeros(())
+    assert activations.sinc(zero) == 1
+    assert jax.grad(activations.sinc)(zero) == 0
+    assert jax.grad(jax.grad(activations.sinc))(zero) == pytest.approx(-1 / 3)
+
+
+def test_sinc_joins_its_series_and_its_quotient_smoothly():
+    with jax.enable_x64(True):
+        sides = jnp.array([np.nextafter(1.0, 0.0), 1.0])
+        function = activations.sinc
+        for _ in range(4):
+            below, above = jax.vmap(function)(sides)
+            assert below == pytest.approx(above, abs=1e-13)
+            function = jax.grad(function)
+
+
+def test_prelu_trains_alpha():
+    z = jnp.array([-2.0, -0.5, 0.0, 3.0])
+    slopes = jax.vmap(jax.grad(activations.prelu, argnums=1), in_axes=(0, None))(z, jnp.array(ALPHA))
+    np.testing.assert_array_equal(slopes, np.minimum(z, 0))
+
+
+def test_prelu_takes_one_alpha_for_each_unit():
+    z = jnp.array([[-1.0, -1.0, 1.0], [2.0, -4.0, -8.0]])
+    alpha = jnp.array([0.0, 0.5, 1.0])
+    np.testing.assert_array_equal(activations.prelu(z, alpha), [[0, -0.5, 1], [2, -2, -8]])
+    gradient = jax.grad(lambda alpha: activations.prelu(z, alpha).sum())(alpha)
+    np.testing.assert_array_equal(gradient, np.minimum(z, 0).sum(axis=0))
+
+
+@pytest.mark.parametrize("smooth", [activations.parametric_softplus, activations.smooth_relu])
+def test_large_alpha_leads_to_relu(smooth):
+    z = jnp.linspace(-3, 3, 61)
+    np.testing.assert_allclose(smooth(z, alpha=1e6), jax.nn.relu(z), atol=2e-5)
+
+
+floats = st.floats(-1e4, 1e4, width=32)
+
+
+@given(floats)
+def test_slope_of_tanh_is_one_minus_its_square(z):
+    z = jnp.float32(z)
+    assert jax.grad(activations.tanh)(z) == pytest.approx(1 - activations.tanh(z) ** 2, abs=1e-6)
+
+
+@given(floats)
+def test_softplus_of_z_less_softplus_of_minus_z_is_z(z):
+    z = jnp.float32(z)
+    assert activations.softplus(z) - activations.softplus(-z) == pytest.approx(z, rel=1e-6, abs=1e-6)
+
+
+@given(floats)
+def test_swish_is_z_times_sigmoid(z):
+    z = jnp.float32(z)
+    assert activations.swish(z) == pytest.approx(z * activations.sigmoid(z), rel=1e-6, abs=1e-30)
+
+
+@given(floats)
+def test_log_sigmoid_is_the_mirrored_softplus(z):
+    z = jnp.float32(z)
+    assert activations.log_sigmoid(z) == -activations.softplus(-z)
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"swish", "mish", "gelu", "sinc"}))
+@given(a=floats, b=floats)
+def test_monotone_functions_never_fall(name, a, b):
+    low, high = of_z(name)(jnp.sort(jnp.array([a, b])))
+    assert low <= high + 1e-9  # smooth_relu's difference of two small numbers is rounded
+
+
+@pytest.mark.parametrize("name", ["identity", "tanh", "hard_tanh", "softsign"])
+@given(z=floats)
+def test_odd_functions_are_odd(name, z):
+    assert of_z(name)(jnp.float32(-z)) == -of_z(name)(jnp.float32(z))
