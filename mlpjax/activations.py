@@ -4,7 +4,6 @@ Every function is elementwise, keeps shape and dtype, and has finite values and 
 for |z| up to 1e4 and beyond. Where a function has a kink, its docstring says which slope `jax.grad` takes.
 """
 
-import math
 from collections.abc import Callable
 
 import jax
@@ -164,9 +163,12 @@ def sinc(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     # Near 0 the quotient's derivatives are differences of huge numbers (in float32, jnp.sinc has an infinite
     # slope at 1e-30), so there f is its Taylor series, exact to float64 rounding up to |z| = 1.
     near = jnp.abs(z) < 1
-    taylor = jnp.array([(-1) ** k / math.factorial(2 * k + 1) for k in reversed(range(10))], z.dtype)
+    square = jnp.where(near, z, 0) ** 2
+    taylor = jnp.ones_like(z)  # sin(z) / z = 1 - z^2 / (2 * 3) (1 - z^2 / (4 * 5) (1 - ...)), to z^18
+    for k in range(18, 0, -2):
+        taylor = 1 - square / (k * (k + 1)) * taylor
     far_z = jnp.where(near, 1, z)
-    return jnp.where(near, jnp.polyval(taylor, jnp.where(near, z, 0) ** 2), jnp.sin(far_z) / far_z)
+    return jnp.where(near, taylor, jnp.sin(far_z) / far_z)
 
 
 def mish(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -224,7 +226,7 @@ def smooth_relu(z: Float[Array, "*shape"], alpha: float = 400.0) -> Float[Array,
     Source: Xie, Tan, Gong, Yuille and Le (2020), "Smooth Adversarial Training", arXiv:2006.14536,
     section 4.2.
     """
-    # Rectified first: the logarithm of a negative number, even one not selected, would make the gradient NaN.
+    # Rectified first: at z = -1 / alpha the logarithm's slope is infinite, and not selecting it gives NaN.
     positive = jax.nn.relu(z)
     return positive - jnp.log1p(alpha * positive) / alpha
 

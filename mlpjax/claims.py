@@ -24,7 +24,8 @@ from mlpjax.files import write_atomically
 
 Relation: TypeAlias = Literal["at most", "at least", "about"]
 Verdict: TypeAlias = Literal["holds", "fails", "undecided", "new"]
-Interval: TypeAlias = tuple[float, float]
+Number: TypeAlias = float | int
+Interval: TypeAlias = tuple[Number, Number]
 
 _SYMBOLS = {"at most": "≤", "at least": "≥", "about": "≈"}
 _COLOURS = {"holds": "green", "fails": "red", "undecided": "yellow", "new": "cyan"}
@@ -32,7 +33,7 @@ _QUICK = "A quick run: the numbers may be too few to settle the claims."
 
 
 def verdict(
-    ci95: Interval | None, published: float | None, relation: Relation | None, tolerance: float | None
+    ci95: Interval | None, published: Number | None, relation: Relation | None, tolerance: Number | None
 ) -> Verdict:
     """What an interval says about a published figure.
 
@@ -84,12 +85,12 @@ class Claim:
 
     name: str
     unit: str
-    measured: float
+    measured: Number
     ci95: Interval | None
     seeds: int
-    published: float | None = None
+    published: Number | None = None
     relation: Relation | None = None
-    tolerance: float | None = None
+    tolerance: Number | None = None
     source: str = ""
 
     def __post_init__(self) -> None:
@@ -115,12 +116,29 @@ class Claim:
         """What the interval says about the published figure; see the function `verdict`."""
         return verdict(self.ci95, self.published, self.relation, self.tolerance)
 
+    @classmethod
+    def from_json(cls, stated: dict[str, Any]) -> "Claim":
+        """The claim as `results.json` states it; its verdict is left to be computed anew.
+
+        Args:
+            stated: one of the file's `claims`.
+
+        Returns:
+            The claim.
+
+        Raises:
+            KeyError, TypeError: a field is missing or unknown.
+            ValueError: the numbers do not go together.
+        """
+        ci95 = None if stated["ci95"] is None else tuple(stated["ci95"])
+        return cls(**{key: value for key, value in stated.items() if key != "verdict"} | {"ci95": ci95})
+
 
 def write_results(
     out_dir: Path,
     experiment: str,
     claims: Iterable[Claim],
-    seconds: float,
+    seconds: Number,
     config: dict[str, Any],
     quick: bool,
     command: str,
@@ -247,7 +265,7 @@ def _cells(claim: Claim) -> tuple[str, str, str, str]:
     return claim.name, published, measured + unit, f"{claim.seeds:,}"
 
 
-def _number(value: float) -> str:
+def _number(value: Number) -> str:
     return f"{value:,.0f}" if value == round(value) or abs(value) >= 1e4 else f"{value:.4g}"
 
 
@@ -276,10 +294,7 @@ def ledger(results_dir: Path) -> str:
         file = results_dir / f"{name}.json"
         try:
             results = json.loads(file.read_bytes())
-            claims = [
-                Claim(**{key: value for key, value in claim.items() if key != "verdict"})
-                for claim in results["claims"]
-            ]
+            claims = [Claim.from_json(stated) for stated in results["claims"]]
             facts = f"{results['seconds']:,.0f} s on {results['device']}: `{results['command']}`"
             quick = ["", f"**{_QUICK}**"] if results["quick"] else []
         except (ValueError, TypeError, KeyError) as error:

@@ -129,14 +129,34 @@ LOSSES: dict[str, Callable[..., Array]] = {
     "squared_error": squared_error,
     "binary_cross_entropy": binary_cross_entropy,
 }
-"""Name to loss of each example, called as `(outputs, labels)`; all but the last take `label_smoothing` too."""
+"""Name to loss, called as `(outputs, labels)`; all but the last take `label_smoothing` too."""
+
+
+def predict(outputs: Float[Array, "batch outputs"], loss: str) -> Integer[Array, "batch"]:
+    """The class that each row of outputs stands for.
+
+    Several outputs answer with the largest (of equal ones, the first); a single one answers 1 above the
+    threshold of its loss: 0 for a logit (binary_cross_entropy), 1/2 for squared_error.
+
+    Args:
+        outputs: the network's outputs.
+        loss: the name of the loss that the outputs were trained with.
+
+    Returns:
+        the class of each row.
+
+    Raises:
+        UserError: there is a single output and `loss` has no threshold for it.
+    """
+    if outputs.shape[1] > 1:
+        return outputs.argmax(axis=1)
+    thresholds = {"binary_cross_entropy": 0.0, "squared_error": 0.5}
+    require_choice("loss for a single output", loss, thresholds)
+    return (outputs[:, 0] > thresholds[loss]).astype(jnp.int32)
 
 
 def correct(outputs: Float[Array, "batch outputs"], labels: Labels, loss: str) -> Bool[Array, "batch"]:
-    """Whether each example is classified correctly.
-
-    Several outputs answer with the largest (of equal ones, the first); a single one answers 1 above the
-    threshold of its loss: 0 for a logit (binary_cross_entropy), 1/2 for squared_error. A row with NaN is wrong.
+    """Whether each example is classified correctly, as `predict` does it; a row with NaN is wrong.
 
     Args:
         outputs: the network's outputs.
@@ -149,14 +169,13 @@ def correct(outputs: Float[Array, "batch outputs"], labels: Labels, loss: str) -
     Raises:
         UserError: there is a single output and `loss` has no threshold for it.
     """
-    if outputs.shape[1] == 1:
-        thresholds = {"binary_cross_entropy": 0.0, "squared_error": 0.5}
-        require_choice("loss for a single output", loss, thresholds)
-        right = (outputs > thresholds[loss])[:, 0] == (to_targets(outputs, labels) > 0.5)[:, 0]
+    if labels.ndim == 1:
+        classes = labels
+    elif labels.shape[1] > 1:
+        classes = labels.argmax(axis=1)
     else:
-        classes = labels if labels.ndim == 1 else labels.argmax(axis=1)
-        right = outputs.argmax(axis=1) == classes
-    return right & ~jnp.isnan(outputs).any(axis=1)
+        classes = (labels[:, 0] > 0.5).astype(jnp.int32)
+    return (predict(outputs, loss) == classes) & ~jnp.isnan(outputs).any(axis=1)
 
 
 def kernel_mask(params: PyTree) -> PyTree[bool]:
@@ -215,4 +234,5 @@ def lasso(params: PyTree[Array]) -> Float[Array, ""]:
 
     Source: Tibshirani (1996), "Regression shrinkage and selection via the lasso".
     """
-    return optax.tree.norm(kernels(params), ord=1)
+    # Not jnp.abs, whose derivative at 0 is 1 in JAX.
+    return optax.tree.sum([kernel * jnp.sign(kernel) for kernel in kernels(params)])

@@ -62,13 +62,13 @@ class Recipe:
         require_choice("loss", self.loss, get_args(LossName))
         require_choice("optimizer", self.optimizer, get_args(OptimizerName))
         require_choice("schedule", self.schedule, get_args(ScheduleName))
-        _require("learning_rate", self.learning_rate, low=0, above=True)
-        _require("momentum", self.momentum, low=0, high=1)
-        _require("weight_decay", self.weight_decay, low=0)
-        _require("ridge", self.ridge, low=0)
-        _require("lasso", self.lasso, low=0)
-        _require("clip", self.clip, low=0, above=True)
-        _require("label_smoothing", self.label_smoothing, low=0, high=1)
+        _require("learning_rate", self.learning_rate, above=True)
+        _require("momentum", self.momentum, high=1)
+        _require("weight_decay", self.weight_decay)
+        _require("ridge", self.ridge)
+        _require("lasso", self.lasso)
+        _require("clip", self.clip, above=True)
+        _require("label_smoothing", self.label_smoothing, high=1)
         _require("batch_size", self.batch_size, low=1)
         _require("epochs", self.epochs, low=1)
         _require("eval_every", self.eval_every, low=1)
@@ -85,7 +85,7 @@ class Recipe:
 
 
 def _require(
-    field: str, value: Number | None, low: float, high: float = math.inf, above: bool = False
+    field: str, value: Number | None, low: int = 0, high: Number = math.inf, above: bool = False
 ) -> None:
     """Refuse a plain number outside [low, high) or, with `above`, (low, high); traced scalars pass."""
     if not isinstance(value, int | float):
@@ -120,7 +120,7 @@ def make_schedule(recipe: Recipe, steps: int) -> optax.Schedule:
     shape = shapes[recipe.schedule]
 
     def learning_rate(step: Int[Array, ""]) -> Float[Array, ""]:
-        return recipe.learning_rate * jnp.asarray(shape(step), jnp.float32)
+        return recipe.learning_rate * jnp.asarray(shape(step.astype(jnp.float32)), jnp.float32)
 
     return learning_rate
 

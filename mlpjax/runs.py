@@ -61,22 +61,19 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    @property
-    def figures(self) -> Path:
-        """Folder of the figures."""
-        return self.path / "figures"
+    def checkpoints(self) -> Checkpoints:
+        """The run's checkpoints."""
+        return Checkpoints(self.path / "checkpoints")
 
-    def checkpoints(self, group: str) -> Checkpoints:
-        """The checkpoints of one group of networks."""
-        return Checkpoints(self.path / "checkpoints" / group)
-
-    def write_text(self, name: str, text: str) -> None:
-        """Write a text file of the run."""
-        write_atomically(self.path / name, lambda file: file.write(text.encode()))
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file of the run; `name` may lie in a folder of it."""
+        path = self.path / name
+        path.parent.mkdir(exist_ok=True)
+        write_atomically(path, lambda file: file.write(content))
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON file of the run; numbers must be finite."""
-        self.write_text(name, json.dumps(value, indent=1, allow_nan=False) + "\n")
+        self.write(name, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
 
 
 @contextmanager
@@ -110,7 +107,6 @@ def open_run(path: Path, config: dict[str, Any]) -> Iterator[RunFolder]:
         run = RunFolder(path)
         try:
             _claim_folder(run, config)
-            run.figures.mkdir(exist_ok=True)
             yield run
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):

@@ -257,6 +257,11 @@ class Trained(NamedTuple):
         """Networks with a training loss that is not a finite number."""
         return ~np.isfinite(self.history["train_loss"]).all(axis=1)
 
+    def select(self, rows: Sequence[int]) -> "Trained":
+        """Some of the networks, by their places."""
+        index = np.asarray(rows)
+        return jax.tree.map(lambda leaf: leaf[index], self)
+
 
 def train_many(
     model: MLP,

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
@@ -200,7 +201,8 @@ class Progress(NamedTuple):
     """`{split}_loss`, `{split}_accuracy` and `grad_norm` at the start and after every period."""
 
 
-class Train(NamedTuple):
+@dataclass(frozen=True)
+class Train:
     """Training as pure functions of one network: `train(key, data)`, or piece by piece.
 
     `advance` takes how many periods to run as an argument, so that one compiled program serves any piece and

@@ -7,8 +7,14 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
 
 import jax
+import optax
 from jaxtyping import install_import_hook
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+# optax itself raises a float to an integer count in Adam and multiplies one by a bool in the one-cycle schedule.
+optax_promotion = jax.numpy_dtype_promotion("standard")
+optax.tree.bias_correction = optax_promotion(optax.tree.bias_correction)
+one_cycle = optax.cosine_onecycle_schedule
+optax.cosine_onecycle_schedule = lambda *arguments: optax_promotion(one_cycle(*arguments))
 install_import_hook("mlpjax", "beartype.beartype")

@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy.special import expit, spherical_jn
 from scipy.stats import norm
@@ -15,9 +16,9 @@ from mlpjax.activations import ACTIVATIONS
 
 ALPHA = 0.25
 NAMES = sorted(ACTIVATIONS)
-KINKS = [-1.0, 0.0, 1.0]  # where a function or its slope may jump; steps of a finite difference must not cross them
+KINKS = [-1.0, 0.0, 1.0]  # where a function or its slope may jump: a finite difference must not cross them
 CURVED = np.concatenate([np.linspace(-30, 30, 601), np.geomspace(1e-8, 1, 20), -np.geomspace(1e-8, 1, 20)])
-GRID = np.concatenate([CURVED, KINKS, [-1e4, 1e4]])
+GRID = np.concatenate([CURVED, KINKS, [-1e4, -100, -1e-30, 1e-30, 100, 1e4]])
 
 Function = NDArray[np.float64]
 
@@ -32,8 +33,8 @@ def smooth_relu(z: Function) -> Function:
 
 
 def mish_slope(z: Function) -> Function:
-    gate = np.tanh(softplus(z))
-    return gate + z * expit(z) * (1 - gate**2)
+    decay = np.exp(-2 * softplus(z))
+    return np.tanh(softplus(z)) + z * expit(z) * 4 * decay / (1 + decay) ** 2  # sech^2 without cancellation
 
 
 EXPECTED = {
@@ -86,7 +87,7 @@ def of_z(name):
 
 
 def slope(function):
-    return jax.vmap(jax.grad(function))
+    return jax.jit(jax.vmap(jax.grad(function)))
 
 
 @pytest.fixture(params=["float32", "float64"])
@@ -104,38 +105,36 @@ def test_the_table_holds_the_whole_list():
 def test_values_and_slopes_equal_the_closed_forms(name, dtype):
     z = jnp.asarray(GRID, dtype)
     exact_z = np.asarray(z, np.float64)  # the grid as rounded to dtype
-    rounding = 8 * jnp.finfo(dtype).eps
+    # Of all, mish's slope is rounded worst: its 1 - tanh^2 is multiplied by z.
+    rounding = 200 * jnp.finfo(dtype).eps if name == "mish" else 16 * jnp.finfo(dtype).eps
     np.testing.assert_allclose(of_z(name)(z), EXPECTED[name](exact_z), rtol=rounding, atol=rounding)
-    np.testing.assert_allclose(slope(of_z(name))(z), EXPECTED_SLOPE[name](exact_z), rtol=rounding, atol=rounding)
+    np.testing.assert_allclose(
+        slope(of_z(name))(z), EXPECTED_SLOPE[name](exact_z), rtol=rounding, atol=rounding
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_slopes_equal_central_differences(name):
-    step = 1e-5
+    step = 1e-6
     z = CURVED[np.abs(CURVED[:, None] - KINKS).min(axis=1) > 2 * step]
     with jax.enable_x64(True):
         function = of_z(name)
         difference = (function(jnp.asarray(z + step)) - function(jnp.asarray(z - step))) / (2 * step)
-        # The error of the difference is step^2 / 6 times the third derivative, largest by far (about 2 alpha^2 =
-        # 320,000) for smooth_relu just right of 0, and rounding / step.
-        np.testing.assert_allclose(slope(function)(jnp.asarray(z)), difference, rtol=1e-5, atol=1e-9)
+        # The difference is off by step^2 / 6 times the third derivative (up to 2 * 400^2, in smooth_relu just
+        # right of 0) and by rounding / step.
+        np.testing.assert_allclose(slope(function)(jnp.asarray(z)), difference, rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_values_slopes_and_curvatures_are_finite(name, dtype):
-    tiny = float(jnp.finfo(dtype).tiny)
-    z = jnp.asarray([*GRID, -tiny, tiny, -1e-30, 1e-30, -100.0, 100.0], dtype)
-    function = of_z(name)
-    for values in (function(z), slope(function)(z), slope(jax.grad(function))(z)):
-        assert np.isfinite(values).all()
+def test_curvatures_are_finite(name, dtype):
+    assert np.isfinite(slope(jax.grad(of_z(name)))(jnp.asarray(GRID, dtype))).all()
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_shape_and_dtype_are_kept(name, dtype):
-    for shape in [(), (3,), (2, 0), (2, 3, 4)]:
-        result = of_z(name)(jnp.full(shape, 0.5, dtype))
-        assert result.shape == shape
-        assert result.dtype == dtype
+@pytest.mark.parametrize("shape", [(), (3,), (2, 0), (2, 3, 4)])
+def test_shape_and_dtype_are_kept(name, shape, dtype):
+    z = jax.ShapeDtypeStruct(shape, dtype)
+    assert jax.eval_shape(of_z(name), z) == z
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -152,6 +151,7 @@ def test_nan_stays_visible(name):
         ("elu", 0.0, 1.0),
         ("step", 0.0, 0.0),
         ("smooth_relu", 0.0, 0.0),
+        ("smooth_relu", -1 / 400, 0.0),  # its logarithm's pole
         ("hard_tanh", 1.0, 1.0),
         ("hard_tanh", -1.0, 1.0),
     ],
@@ -161,10 +161,10 @@ def test_slope_at_a_kink_is_the_documented_one(name, kink, expected):
 
 
 def test_sinc_is_one_and_flat_at_zero_with_curvature_minus_a_third():
-    zero = jnp.zeros(())
+    zero = jnp.zeros(1)
     assert activations.sinc(zero) == 1
-    assert jax.grad(activations.sinc)(zero) == 0
-    assert jax.grad(jax.grad(activations.sinc))(zero) == pytest.approx(-1 / 3)
+    assert slope(activations.sinc)(zero) == 0
+    np.testing.assert_allclose(slope(jax.grad(activations.sinc))(zero), -1 / 3, rtol=1e-6)
 
 
 def test_sinc_joins_its_series_and_its_quotient_smoothly():
@@ -172,8 +172,8 @@ def test_sinc_joins_its_series_and_its_quotient_smoothly():
         sides = jnp.array([np.nextafter(1.0, 0.0), 1.0])
         function = activations.sinc
         for _ in range(4):
-            below, above = jax.vmap(function)(sides)
-            assert below == pytest.approx(above, abs=1e-13)
+            below, above = jax.jit(jax.vmap(function))(sides)
+            np.testing.assert_allclose(below, above, rtol=0, atol=1e-13)
             function = jax.grad(function)
 
 
@@ -183,55 +183,51 @@ def test_prelu_trains_alpha():
     np.testing.assert_array_equal(slopes, np.minimum(z, 0))
 
 
-def test_prelu_takes_one_alpha_for_each_unit():
-    z = jnp.array([[-1.0, -1.0, 1.0], [2.0, -4.0, -8.0]])
-    alpha = jnp.array([0.0, 0.5, 1.0])
-    np.testing.assert_array_equal(activations.prelu(z, alpha), [[0, -0.5, 1], [2, -2, -8]])
-    gradient = jax.grad(lambda alpha: activations.prelu(z, alpha).sum())(alpha)
-    np.testing.assert_array_equal(gradient, np.minimum(z, 0).sum(axis=0))
-
-
 @pytest.mark.parametrize("smooth", [activations.parametric_softplus, activations.smooth_relu])
 def test_large_alpha_leads_to_relu(smooth):
     z = jnp.linspace(-3, 3, 61)
     np.testing.assert_allclose(smooth(z, alpha=1e6), jax.nn.relu(z), atol=2e-5)
 
 
-floats = st.floats(-1e4, 1e4, width=32)
+many_floats = arrays(np.float32, 32, elements=st.floats(-1e4, 1e4, width=32))
 
 
-@given(floats)
+@settings(max_examples=25, deadline=None)
+@given(many_floats)
 def test_slope_of_tanh_is_one_minus_its_square(z):
-    z = jnp.float32(z)
-    assert jax.grad(activations.tanh)(z) == pytest.approx(1 - activations.tanh(z) ** 2, abs=1e-6)
+    np.testing.assert_allclose(slope(activations.tanh)(jnp.array(z)), 1 - np.tanh(z) ** 2, atol=1e-6)
 
 
-@given(floats)
+@settings(max_examples=25, deadline=None)
+@given(many_floats)
 def test_softplus_of_z_less_softplus_of_minus_z_is_z(z):
-    z = jnp.float32(z)
-    assert activations.softplus(z) - activations.softplus(-z) == pytest.approx(z, rel=1e-6, abs=1e-6)
+    difference = activations.softplus(jnp.array(z)) - activations.softplus(jnp.array(-z))
+    np.testing.assert_allclose(difference, z, rtol=1e-6, atol=1e-6)
 
 
-@given(floats)
+@settings(max_examples=25, deadline=None)
+@given(many_floats)
 def test_swish_is_z_times_sigmoid(z):
-    z = jnp.float32(z)
-    assert activations.swish(z) == pytest.approx(z * activations.sigmoid(z), rel=1e-6, abs=1e-30)
+    z = jnp.array(z)
+    np.testing.assert_allclose(activations.swish(z), z * activations.sigmoid(z), rtol=1e-6)
 
 
-@given(floats)
+@settings(max_examples=25, deadline=None)
+@given(many_floats)
 def test_log_sigmoid_is_the_mirrored_softplus(z):
-    z = jnp.float32(z)
-    assert activations.log_sigmoid(z) == -activations.softplus(-z)
+    np.testing.assert_array_equal(activations.log_sigmoid(jnp.array(z)), -activations.softplus(jnp.array(-z)))
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"swish", "mish", "gelu", "sinc"}))
-@given(a=floats, b=floats)
-def test_monotone_functions_never_fall(name, a, b):
-    low, high = of_z(name)(jnp.sort(jnp.array([a, b])))
-    assert low <= high + 1e-9  # smooth_relu's difference of two small numbers is rounded
+@settings(max_examples=25, deadline=None)
+@given(z=many_floats)
+def test_monotone_functions_never_fall(name, z):
+    values = of_z(name)(jnp.array(np.sort(z)))
+    assert (np.diff(values) >= -1e-8).all()  # near 0 smooth_relu is a rounded difference of two numbers
 
 
 @pytest.mark.parametrize("name", ["identity", "tanh", "hard_tanh", "softsign"])
-@given(z=floats)
+@settings(max_examples=25, deadline=None)
+@given(z=many_floats)
 def test_odd_functions_are_odd(name, z):
-    assert of_z(name)(jnp.float32(-z)) == -of_z(name)(jnp.float32(z))
+    np.testing.assert_array_equal(of_z(name)(jnp.array(-z)), -of_z(name)(jnp.array(z)))

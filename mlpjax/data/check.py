@@ -56,10 +56,7 @@ class Facts:
             ("features", f"{self.features:,}{image}, {self.dtype}"),
             ("values in train", f"{self.low:.4g} to {self.high:.4g}; {self.constant:,} features constant"),
             ("classes", f"{self.classes:,}"),
-            (
-                "rows per class",
-                ", ".join(f"{split} {a:,} to {b:,}" for split, (a, b) in self.balance.items()),
-            ),
+            ("rows per class", ", ".join(f"{s} {a:,} to {b:,}" for s, (a, b) in self.balance.items())),
             ("rows also in train", ", ".join(f"{split} {n:,}" for split, n in self.repeated.items())),
             *(("note", note) for note in self.notes),
         ]

@@ -54,16 +54,17 @@ def read_tfds(name: str, data_dir: str | Path | None = None) -> Dataset:
             f"tfds:{name} has no {' and no '.join(sorted(absent))} split, only {', '.join(sorted(sources))}; "
             "choose a set with both"
         )
-    inputs, label = info.supervised_keys or (None, None)
-    rows = info.features.get(inputs)
+    features = dict(info.features.items())
+    inputs, label = (info.supervised_keys or (None, None))[:2]
+    rows = features.get(inputs)
     if (
         not isinstance(rows, tfds.features.Image | tfds.features.Tensor)
         or None in rows.shape
-        or not isinstance(info.features.get(label), tfds.features.ClassLabel)
+        or not isinstance(features.get(label), tfds.features.ClassLabel)
     ):
         raise UserError(
             f"tfds:{name} is not one image or vector of fixed size with a class label (its rows: "
-            f"{', '.join(info.features)}); choose such a set"
+            f"{', '.join(sorted(features))}); choose such a set"
         )
 
     dtype = np.uint8 if rows.np_dtype == np.uint8 else np.float32
@@ -82,7 +83,7 @@ def read_tfds(name: str, data_dir: str | Path | None = None) -> Dataset:
         train=read("train"),
         valid=read("validation"),
         test=read("test"),
-        classes=info.features[label].num_classes,
+        classes=features[label].num_classes,
         image_shape=rows.shape[:2] if grey else None,
         source=f"TensorFlow Datasets {info.full_name}, prepared in {builder.data_path}",
     )

@@ -8,11 +8,13 @@ import jax.numpy as jnp
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from cycler import cycler
 from jaxtyping import Int, Real
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
 from mlpjax.activations import ACTIVATIONS
+from mlpjax.data import Dataset
 from mlpjax.stats import quantile_band, summarise
 
 # Okabe and Ito, Color Universal Design (2008): told apart by colour-blind readers too.
@@ -28,7 +30,7 @@ SPLIT_COLOURS = {"train": BLUE, "valid": ORANGE, "test": VERMILLION}
 STYLE: dict[Any, Any] = {
     "font.size": 13.0,
     "axes.titlesize": 14.0,
-    "axes.prop_cycle": mpl.rcsetup.cycler(color=[BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY]),
+    "axes.prop_cycle": cycler(color=[BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY]),
     "axes.grid": True,
     "axes.axisbelow": True,
     "axes.spines.top": False,
@@ -57,12 +59,12 @@ def png(figure: Figure) -> bytes:
 
 @mpl.rc_context(STYLE)
 def learning_curves(metrics: pd.DataFrame, controls: pd.DataFrame | None = None) -> Figure:
-    """Loss and error against epochs: the median over seeds, and the band that holds the central 95 % of seeds.
+    """Loss and error against epochs: the median over seeds, and a band that holds the central 95 % of them.
 
     Args:
-        metrics: tidy columns seed, epoch, split ("train", "valid", "test"), metric ("loss", "accuracy"; others
-            are passed over) and value (accuracy as a fraction in [0, 1]). Seeds with a value that is missing or
-            not finite are left out; the legend counts those that stay.
+        metrics: tidy columns seed, epoch, split ("train", "valid", "test"), metric ("loss", "accuracy";
+            others are passed over) and value (accuracy as a fraction in [0, 1]). Seeds with a value that is
+            missing or not finite are left out; the legend counts those that stay.
         controls: the same of the networks that started at zero; their medians are drawn dashed.
 
     Returns:
@@ -72,28 +74,31 @@ def learning_curves(metrics: pd.DataFrame, controls: pd.DataFrame | None = None)
     panels = figure.subplots(1, 2)
     for axes, (metric, label) in zip(panels, {"loss": "loss", "accuracy": "error (%)"}.items(), strict=True):
         medians = []
-        for split, colour in SPLIT_COLOURS.items():
-            for frame in (metrics, controls):
-                if frame is None:
-                    continue
+        for frame in (metrics, controls):
+            if frame is None:
+                continue
+            for split, colour in SPLIT_COLOURS.items():
                 rows = frame[(frame["metric"] == metric) & (frame["split"] == split)]
                 table = rows.pivot(index="seed", columns="epoch", values="value")
-                table = table[np.isfinite(table).all(axis=1)]
-                if table.empty:
+                values = table.to_numpy()
+                values = values[np.isfinite(values).all(axis=1)]
+                if values.size == 0:
                     continue
-                values = table.to_numpy() if metric == "loss" else 100 * (1 - table.to_numpy())
+                if metric == "accuracy":
+                    values = 100 * (1 - values)
                 lower, median, upper = quantile_band(values)
                 medians.append(median)
                 epochs = table.columns.to_numpy()
                 marker = "o" if len(epochs) == 1 else None
                 if frame is controls:
-                    name = f"all-zero start ({len(values):,} seeds)" if split == "train" else None
+                    name = f"all-zero start (n = {len(values):,})" if split == "train" else None
                     axes.plot(epochs, median, "--", color="#777777", lw=1.6, marker=marker, label=name)
                 else:
-                    name = f"{split} ({len(values):,} seeds)"
+                    name = f"{split} (n = {len(values):,})"
                     axes.plot(epochs, median, color=colour, marker=marker, label=name)
                     axes.fill_between(epochs, lower, upper, color=colour, alpha=0.2, lw=0)
         axes.set(xlabel="epoch", ylabel=label)
+        axes.locator_params(axis="x", integer=True)
         drawn = np.concatenate([*medians, [1.0] * (not medians)])
         if metric == "loss" and drawn.min() > 0 and drawn.max() > 10 * drawn.min():
             axes.set_yscale("log")
@@ -101,7 +106,7 @@ def learning_curves(metrics: pd.DataFrame, controls: pd.DataFrame | None = None)
         *panels[0].get_legend_handles_labels(),
         loc="outside upper center",
         ncols=4,
-        title="median, and band of the central 95 % of seeds",
+        title="median over n seeds, and band of the central 95 % of them",
     )
     return figure
 
@@ -122,7 +127,9 @@ def final_distribution(finals: dict[str, Real[np.ndarray, "..."]]) -> Figure:
         summary = summarise(values)
         low, high = summary["min"], summary["max"]
         margin = max(0.05 * (high - low), 1e-3 * abs(high), 1e-9)  # all seeds may have ended at one value
-        bins = min(60, 5 + int(np.sqrt(len(values))))
+        bins = min(
+            61, 5 + 2 * (int(np.sqrt(len(values))) // 2)
+        )  # odd: one seed stands in the middle of a bar
         axes.hist(values, bins=bins, range=(low - margin, high + margin), color=f"C{index}", alpha=0.55)
         if len(values) <= 200:
             height = np.full(len(values), 0.03)
@@ -133,8 +140,9 @@ def final_distribution(finals: dict[str, Real[np.ndarray, "..."]]) -> Figure:
             name += " [{:.4g}, {:.4g}],".format(*summary["ci95"])
             name += f"\n95 % interval over {len(values):,} seeds"
         axes.axvline(summary["mean"], color="black", label=name)
-        axes.set(xlabel=label, ylabel="seeds")
-        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.set(xlabel=label, ylabel="number of seeds")
+        axes.locator_params(axis="x", nbins=5)
+        axes.locator_params(axis="y", integer=True)
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return figure
 
@@ -159,18 +167,15 @@ def surface(
 
     Source: Li, Xu, Taylor, Studer and Goldstein (2018), Visualizing the loss landscape of neural nets.
     """
-    figure = Figure(figsize=(7.2, 5.8))
+    figure = Figure(figsize=(8.4, 6.2))
     axes = figure.subplots()
     visible = np.ma.masked_invalid(loss)
     low, high = float(visible.min()), float(visible.max())
-    if high - low <= 1e-6 * abs(high):  # flat to rounding: one level above it, one below
-        levels, norm = np.linspace(low - 0.5, low + 0.5, 3), None
-    elif low > 0:
-        levels, norm = np.geomspace(low, high, 25), LogNorm(low, high)
-    else:
-        levels, norm = np.linspace(low, high, 25), None
-    # Rounding in the levels must not cut the lowest and the highest point out.
-    levels[0], levels[-1] = min(levels[0], low), max(levels[-1], high)
+    if high - low <= 1e-6 * abs(high):  # flat to rounding: contours would be noise
+        low, high = low - 0.5, high + 0.5
+    logarithmic = low > 0
+    levels = np.geomspace(low, high, 25) if logarithmic else np.linspace(low, high, 25)
+    norm = LogNorm(low, high) if logarithmic else Normalize(low, high)
     filled = axes.contourf(alphas, betas, visible, levels=levels, norm=norm, cmap="viridis")
     axes.contour(
         alphas, betas, visible, levels=levels[::2], norm=norm, colors="white", linewidths=0.6, alpha=0.6
@@ -180,7 +185,8 @@ def surface(
     bar.minorticks_off()
     axes.set(xlabel="filter-normalised direction 1", ylabel="filter-normalised direction 2", title=title)
     axes.grid(False)
-    axes.legend(labelcolor="white", loc="upper right")
+    axes.locator_params(nbins=5)
+    axes.legend(frameon=True, framealpha=0.85, loc="upper right")
     return figure
 
 
@@ -207,7 +213,7 @@ def interpolation(
     Source: Frankle, Dziugaite, Roy and Carbin (2020), Linear mode connectivity, with the mean of both ends
     replaced by the chord (Entezari, Sedghi, Saukh and Neyshabur, 2022, eq. 1).
     """
-    figure = Figure(figsize=(7.6, 4.8))
+    figure = Figure(figsize=(10, 4.8))
     axes = figure.subplots()
     axes.plot(t, train_loss, color=SPLIT_COLOURS["train"], label="train")
     axes.plot(t, test_loss, color=SPLIT_COLOURS["test"], label="test")
@@ -228,7 +234,7 @@ def interpolation(
         va="center",
     )
     axes.set(xlabel="share of the way from one network to the other", ylabel="loss")
-    axes.legend()
+    figure.legend(loc="outside upper center", ncols=3)
     return figure
 
 
@@ -266,25 +272,20 @@ def misclassified(
 
 
 @mpl.rc_context(STYLE)
-def sample_sheet(
-    x: Real[np.ndarray, "n features"],
-    y: Int[np.ndarray, " n"],
-    image_shape: tuple[int, int] | None = None,
-) -> Figure:
-    """Some rows of each class: look at the data first.
+def sample_sheet(dataset: Dataset) -> Figure:
+    """Some training rows of each class: look at the data first.
 
     Args:
-        x: one example a row.
-        y: class of each.
-        image_shape: (height, width) in pixels where the rows are grey images.
+        dataset: of images or of any other features.
 
     Returns:
-        Images: a row of ten for each class. Two features: a scatter plot of up to 2,000 points. Any other
+        Images: a row of fifteen for each class. Two features: a scatter plot of up to 2,000 points. Any other
         number: a panel for each class, with five rows as curves over the features' index. At most twelve
         classes are shown.
     """
+    x, y = (np.asarray(part) for part in dataset.train)
     classes = np.unique(y)[:12]
-    if x.shape[1] == 2 and image_shape is None:
+    if dataset.features == 2:
         figure = Figure(figsize=(6.4, 5.4))
         axes = figure.subplots()
         for label, marker in zip(classes, "os^DvP*X<>pd", strict=False):
@@ -293,10 +294,10 @@ def sample_sheet(
         axes.set(xlabel="feature 1", ylabel="feature 2")
         figure.legend(loc="outside right upper")
         return figure
-    if image_shape is None:
-        rows = -(-len(classes) // 4)
-        figure = Figure(figsize=(12, 2.5 * rows))
-        panels = figure.subplots(rows, 4, squeeze=False, sharex=True, sharey=True).ravel()
+    if dataset.image_shape is None:
+        rows = -(-len(classes) // 5)
+        figure = Figure(figsize=(12, 2.5 * rows + 0.5))
+        panels = figure.subplots(rows, 5, squeeze=False, sharex=True, sharey=True).ravel()
         for axes in panels[len(classes) :]:
             axes.set_axis_off()
         for axes, label in zip(panels, classes, strict=False):
@@ -305,10 +306,10 @@ def sample_sheet(
         figure.supxlabel("index of the feature", fontsize=13)
         figure.supylabel("value", fontsize=13)
         return figure
-    figure = Figure(figsize=(10, 1.02 * len(classes) + 0.2))
-    panels = figure.subplots(len(classes), 10, squeeze=False)
+    figure = Figure(figsize=(11, 0.72 * len(classes)))
+    panels = figure.subplots(len(classes), 15, squeeze=False)
     for row, label in zip(panels, classes, strict=True):
-        images = x[y == label][:10].reshape(-1, *image_shape)
+        images = x[y == label][:15].reshape(-1, *dataset.image_shape)
         for axes in row:
             axes.set_axis_off()
         for axes, image in zip(row, images, strict=False):
@@ -334,19 +335,19 @@ def hidden_units(
         The first sixteen units of each, as images; where inputs are no images, as columns of a heat map. Each
         start has its own colour scale, centred on zero: all-zero starts may hardly have moved.
     """
-    titles = ("random start: every unit is another", "all-zero start: every unit is the same")
     figure = Figure(figsize=(12, 7.2 if image_shape else 4.8))
-    parts = figure.subfigures(2, 1) if image_shape else figure.subfigures(1, 2)
-    for part, title, kernel in zip(parts, titles, (kernel_random, kernel_control), strict=True):
+    parts = figure.subfigures(*((2, 1) if image_shape else (1, 2)), squeeze=False).ravel()
+    kernels = {"random start": kernel_random, "all-zero start": kernel_control}
+    for part, (title, kernel) in zip(parts, kernels.items(), strict=True):
         units = kernel[:, :16]
-        # Zero weights still need a scale of some width.
-        largest = max(float(np.abs(units).max()), 1e-12)
+        largest = float(np.abs(units).max()) or 1.0  # weights that stayed zero have no scale of their own
         scale = Normalize(-largest, largest)
         part.suptitle(title)
         if image_shape is None:
             panels = part.subplots()
             shown = panels.imshow(units, cmap="RdBu_r", norm=scale, aspect="auto", interpolation="nearest")
             panels.set(xlabel="hidden unit", ylabel="input")
+            panels.locator_params(integer=True)
             panels.grid(False)
         else:
             panels = part.subplots(2, 8)
@@ -374,8 +375,9 @@ def activations() -> Figure:
     z = jnp.linspace(-5.0, 5.0, 501)
     for axes, (name, function) in zip(panels, ACTIVATIONS.items(), strict=False):
         slope = (jnp.float32(0.25),) if name == "prelu" else ()
-        derivative = jax.vmap(jax.grad(function), in_axes=(0, *[None] * len(slope)))(z, *slope)
-        axes.plot(z, function(z, *slope), label="value")
+        both = jax.vmap(jax.value_and_grad(function), in_axes=(0, *[None] * len(slope)))
+        value, derivative = jax.jit(both)(z, *slope)
+        axes.plot(z, value, label="value")
         axes.plot(z, derivative, "--", label="derivative")
         axes.set_title(name)
     figure.supxlabel("z", fontsize=13)

@@ -1,0 +1,86 @@
+"""The command line: parse, call, print."""
+
+import functools
+import operator
+import shlex
+import sys
+import types
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, Union, get_args, get_origin
+
+import tyro
+from jaxtyping import AbstractArray
+from rich.console import Console
+from tyro.constructors import ConstructorRegistry, PrimitiveTypeInfo
+
+from mlpjax.errors import UserError
+from mlpjax.files import write_atomically
+from mlpjax.study import Study, default_folder, run_study
+
+_REGISTRY = ConstructorRegistry()
+
+
+@_REGISTRY.primitive_rule
+def _numbers_without_tracers(info: PrimitiveTypeInfo) -> Any:
+    """A recipe's number may also be a traced array, which nobody types: read the other types of the union."""
+    members = get_args(info.type)
+    plain = [m for m in members if not (isinstance(m, type) and issubclass(m, AbstractArray))]
+    if get_origin(info.type) not in (Union, types.UnionType) or len(plain) == len(members):
+        return None
+    plain = [m for m in plain if m is not int or float not in plain]
+    union = functools.reduce(operator.or_, plain)
+    return ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(union, info.markers))
+
+
+def study(
+    config: Annotated[Study, tyro.conf.arg(name="")],
+    out: Path | None = None,
+) -> None:
+    """Train one network from many seeds, look at the landscape they end in, and write a report.
+
+    Every figure comes with its interval over seeds. Interrupt it whenever you like: the same command goes on where it
+    was. The run's folder holds report.html, summary.json, metrics.parquet, config.json, figures/ and checkpoints/.
+
+    Args:
+        config: what to do.
+        out: The run's folder. None: one under runs/, named after the configuration.
+    """
+    run_study(config, out or default_folder(config), ["mlpjax", *sys.argv[1:]], Console())
+
+
+def activations(out: Path = Path("activations.png")) -> None:
+    """Draw every activation function with its derivative.
+
+    Args:
+        out: The picture's file.
+    """
+    from mlpjax.report.figures import activations, png
+
+    if not out.parent.is_dir():
+        raise UserError(f"--out {out}: there is no folder {out.parent}; make it first")
+    write_atomically(out, lambda file: file.write(png(activations())))
+    Console().print(f"Written to {out}", soft_wrap=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command `mlpjax`; what a user can mend ends in one line and exit code 2."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if list(arguments) == ["--version"]:
+        sys.stdout.write(f"mlpjax {version('mlpjax')}\n")
+        return
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            {"study": study, "activations": activations},
+            prog="mlpjax",
+            description="Train many multilayer perceptrons at once, and settle what lectures claim about them.",
+            args=arguments,
+            config=(tyro.conf.OmitArgPrefixes,),
+            registry=_REGISTRY,
+        )
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None

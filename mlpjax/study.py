@@ -1,0 +1,265 @@
+"""The main job: a configuration, trained seeds, what the landscape looks like, a report."""
+
+import dataclasses
+import hashlib
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from mlpjax.data import check, load
+from mlpjax.environment import environment
+from mlpjax.errors import UserError
+from mlpjax.findings import Findings, find
+from mlpjax.models import MLP
+from mlpjax.recipe import Recipe
+from mlpjax.report.figures import png, sample_sheet
+from mlpjax.report.study_page import SUMMARY_HEADER, study_page, summary_rows
+from mlpjax.runs import open_run
+from mlpjax.seeds import Trained, train_many
+from mlpjax.stats import summarise
+from mlpjax.train import check_fit
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """Train one network from many seeds, look at the landscape they end in, and write a report."""
+
+    data: str = "mnist5k"
+    """Data set: mnist5k, xor, mnist1d, idx:DIR (four idx files, such as full MNIST) or tfds:NAME."""
+    seeds: int = 64
+    """Networks that start at random, each from a seed of its own."""
+    first_seed: int = 0
+    """The first of these seeds; the others follow it."""
+    controls: int = 4
+    """Networks that start with all parameters zero, as a control group; 0 for none."""
+    freeze: tuple[Literal["init", "order", "dropout", "sample"], ...] = ()
+    """What chance decides alike for all seeds: init (weights), order (of the examples), dropout, sample (of the examples)."""
+    chunk: int | None = None
+    """Networks trained side by side; None: as many as the cache holds. It changes the speed, not the figures."""
+    grid: int = 25
+    """Points along each side of the loss surface."""
+    model: MLP = MLP()
+    recipe: Recipe = Recipe()
+
+    def __post_init__(self) -> None:
+        for field, low in (("seeds", 1), ("first_seed", 0), ("controls", 0), ("grid", 3)):
+            if getattr(self, field) < low:
+                raise UserError(f"{field} {getattr(self, field)}: must be at least {low}")
+
+    @property
+    def random_seeds(self) -> range:
+        """The seeds of the networks that start at random."""
+        return range(self.first_seed, self.first_seed + self.seeds)
+
+    @property
+    def control_seeds(self) -> range:
+        """The seeds of the control group, the first of the same ones."""
+        return range(self.first_seed, self.first_seed + self.controls)
+
+
+def default_folder(study: Study) -> Path:
+    """The run's folder where none is named: one for each configuration, so that the same command goes on."""
+    digest = hashlib.sha256(json.dumps(dataclasses.asdict(study), sort_keys=True).encode()).hexdigest()
+    name = "".join(c if c.isalnum() or c == "-" else "-" for c in study.data).strip("-")
+    return Path("runs") / f"study-{name}-{digest[:8]}"
+
+
+def tidy(trained: Trained, eval_every: int) -> pd.DataFrame:
+    """The history as one row per figure.
+
+    Args:
+        trained: many networks.
+        eval_every: epochs between two evaluations.
+
+    Returns:
+        Columns seed, epoch, split (train, valid, test; empty for what has none), metric (loss, accuracy as a share,
+        grad_norm averaged over the epoch's last period, seconds of the period) and value.
+    """
+    frames = []
+    for name, values in trained.history.items():
+        split, _, metric = name.partition("_") if not name.startswith(("grad", "seconds")) else ("", "", name)
+        evaluations = values.shape[1]
+        frames.append(
+            pd.DataFrame(
+                {
+                    "seed": trained.seeds.repeat(evaluations),
+                    "epoch": [eval_every * i for i in range(evaluations)] * len(trained.seeds),
+                    "split": split,
+                    "metric": metric,
+                    "value": values.ravel().astype(float),
+                }
+            )
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def summarise_group(trained: Trained) -> dict[str, Any]:
+    """Final figures of one group over its networks: losses in nats or squared error, errors in %.
+
+    Networks that diverged are named and left out of the figures; these are None where none is left.
+    """
+    finals: dict[str, Any] = {}
+    kept = ~trained.diverged
+    for split in ("train", "valid", "test"):
+        if f"{split}_loss" in trained.history:
+            finals[f"{split}_loss"] = trained.history[f"{split}_loss"][kept, -1]
+            finals[f"{split}_error"] = 100 * (1 - trained.history[f"{split}_accuracy"][kept, -1].astype(float))
+    return {
+        "seeds": len(trained.seeds),
+        "diverged": trained.seeds[trained.diverged].tolist(),
+        "seconds": float(trained.history["seconds"].sum()),
+    } | {name: summarise(values) if kept.any() else None for name, values in finals.items()}
+
+
+def summarise_study(trained: Mapping[str, Trained], findings: Findings) -> dict[str, Any]:
+    """What `summary.json` holds: the random group's figures, the control group's, and the landscape's."""
+    groups = {name: summarise_group(group) for name, group in trained.items()}
+    for name, distinct in findings.distinct.items():
+        groups[name]["distinct_units"] = {
+            f"layer {layer + 1}": summarise(units) for layer, units in enumerate(distinct.T)
+        }
+    summary = groups["random"]
+    summary["seconds"] = sum(group["seconds"] for group in groups.values())
+    summary["controls"] = groups.get("zero")
+    summary["surface"] = findings.surface and {
+        "seed": findings.surface.seed,
+        "cosine_of_directions": findings.surface.cosine,
+    }
+    summary["line"] = findings.line and {
+        "seeds": list(findings.line.seeds),
+        "train_loss_barrier": findings.line.barrier,
+    }
+    return summary
+
+
+def run_study(study: Study, out: Path, command: Sequence[str], console: Console) -> dict[str, Any]:
+    """Train, look and report; what the folder has already is not done again.
+
+    Args:
+        study: what to do.
+        out: the run's folder.
+        command: what the user typed, for the report and to say how to go on.
+        console: where to say what happens.
+
+    Returns:
+        The summary, as in `summary.json`.
+
+    Raises:
+        UserError: the data, the network or the folder cannot be used.
+        KeyboardInterrupt: after saving what is done, and saying how to go on.
+    """
+    dataset = load(study.data)
+    check_fit(study.model, study.recipe, dataset)
+    facts = check(dataset).table()
+    with open_run(out, dataclasses.asdict(study)) as run:
+        sheet = png(sample_sheet(dataset))
+        run.write("figures/samples.png", sheet)
+        _print_table(console, "The data", [], facts)
+        console.print(f"Samples of it: {run.path / 'figures/samples.png'}\n", soft_wrap=True)
+        seeds = [*study.random_seeds, *study.control_seeds]
+        # A control is the same program with its initial draw multiplied by zero.
+        scale = np.repeat([study.model.scale, 0.0], [study.seeds, study.controls])
+        what = f"{study.seeds} random and {study.controls} all-zero starts"
+        try:
+            with _progress(console) as bar:
+                task = bar.add_task(f"{what}: compiling", total=len(seeds) * study.recipe.evaluations)
+
+                def on_progress(done: int, total: int) -> None:
+                    bar.update(task, completed=done, total=total, description=what)
+
+                everyone = train_many(
+                    study.model,
+                    study.recipe,
+                    dataset,
+                    seeds,
+                    sweep={"scale": scale},
+                    freeze=study.freeze,
+                    chunk=study.chunk,
+                    store=run.checkpoints(),
+                    on_progress=on_progress,
+                )
+        except KeyboardInterrupt:
+            console.print(
+                f"\nInterrupted. What is done is saved in {out}; to go on, give the same command:\n"
+                f"  {shlex.join(command)}",
+                soft_wrap=True,
+            )
+            raise
+        trained = {"random": everyone.select(range(study.seeds))}
+        if study.controls:
+            trained["zero"] = everyone.select(range(study.seeds, len(seeds)))
+        with console.status("Looking at the landscape"):
+            findings = find(study.model, study.recipe, dataset, trained, study.grid)
+        summary = summarise_study(trained, findings)
+        run.write_json("summary.json", summary)
+        for name, group in (("metrics", "random"), ("controls", "zero")):
+            if group in trained:
+                run.write(f"{name}.parquet", tidy(trained[group], study.recipe.eval_every).to_parquet(index=False))
+        with console.status("Drawing the report"):
+            page, pictures = study_page(
+                settings=dataclasses.asdict(study),
+                environment=environment(),
+                command=shlex.join(command),
+                dataset=dataset,
+                facts=facts,
+                sheet=sheet,
+                trained=trained,
+                metrics={group: tidy(networks, study.recipe.eval_every) for group, networks in trained.items()},
+                summary=summary,
+                findings=findings,
+            )
+            for name, picture in pictures.items():
+                run.write(f"figures/{name}.png", picture)
+            run.write("report.html", page.encode())
+    _print_summary(console, f"{study.model.name}, {study.seeds} seeds on {dataset.name}", summary)
+    console.print(f"The report: {out / 'report.html'}", soft_wrap=True)
+    return summary
+
+
+def _print_summary(console: Console, title: str, summary: Mapping[str, Any]) -> None:
+    """Print the figures of both groups, and name the seeds that diverged."""
+    _print_table(console, title, SUMMARY_HEADER, summary_rows(summary))
+    if summary["controls"]:
+        title = f"{summary['controls']['seeds']} controls that started at zero"
+        _print_table(console, title, SUMMARY_HEADER, summary_rows(summary["controls"]))
+    if summary["diverged"]:
+        console.print(f"Diverged, and left out of the figures: seeds {', '.join(map(str, summary['diverged']))}")
+
+
+def _print_table(
+    console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
+) -> None:
+    table = Table(title=title, title_justify="left", show_header=bool(header))
+    for column in header or rows[0]:
+        table.add_column(column if header else "")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _progress(console: Console) -> Progress:
+    """A bar with the epochs of all networks together, the time taken and the time left."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("epochs, taken"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+    )

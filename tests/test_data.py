@@ -1,0 +1,66 @@
+"""The front door `load`, the pixel scale and the stratified hold-out."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlpjax.data import LOADERS, Split, load, scale
+from mlpjax.data.dataset import stratified_holdout
+from mlpjax.errors import UserError
+
+
+def test_scale_divides_pixels_by_255_and_leaves_floats_alone():
+    pixels = np.arange(256, dtype=np.uint8).reshape(2, 128)
+    scaled = jax.jit(scale)(pixels)
+    assert scaled.dtype == jnp.float32
+    np.testing.assert_allclose(scaled, pixels / 255, rtol=1e-7)
+    floats = np.array([-3.5, 7.25], np.float32)
+    np.testing.assert_array_equal(scale(floats), floats)
+
+
+def test_a_split_is_a_pytree():
+    split = Split(np.zeros((2, 3), np.float32), np.zeros(2, np.int32))
+    assert [leaf.shape for leaf in jax.tree.leaves(split)] == [(2, 3), (2,)]
+
+
+def test_features_is_the_width_of_the_rows():
+    assert load("xor", n=4).features == 2
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.data())
+def test_holdout_partitions_the_rows_and_keeps_every_class_share(labels, data):
+    y = np.array(labels)
+    size = data.draw(st.integers(0, len(y)))
+    kept, held = stratified_holdout(y, size, seed=0)
+    assert len(held) == size
+    np.testing.assert_array_equal(np.sort(np.concatenate([kept, held])), np.arange(len(y)))
+    share = size * np.bincount(y) / len(y)
+    assert np.all(np.abs(np.bincount(y[held], minlength=len(share)) - share) < 1)
+
+
+def test_holdout_depends_on_the_seed_alone():
+    y = np.repeat(np.arange(3), 40)
+    np.testing.assert_array_equal(stratified_holdout(y, 30, seed=1)[1], stratified_holdout(y, 30, seed=1)[1])
+    assert not np.array_equal(stratified_holdout(y, 30, seed=1)[1], stratified_holdout(y, 30, seed=2)[1])
+
+
+@pytest.mark.parametrize(
+    ("spec", "meant"), [("mnst5k", "mnist5k"), ("idx", "idx:DIR"), ("idx:", "idx:DIR"), ("xor:3", "xor")]
+)
+def test_an_unknown_data_set_is_answered_with_the_nearest_and_all_kinds(spec, meant):
+    with pytest.raises(UserError) as caught:
+        load(spec)
+    assert f"unknown data set {spec!r}: did you mean {meant!r}?" in str(caught.value)
+    assert all(form in str(caught.value) for form in LOADERS)
+
+
+def test_an_unknown_option_is_answered_with_the_options_there_are():
+    with pytest.raises(UserError, match="'xor' has no option 'nois'; it takes n, noise, corner, seed"):
+        load("xor", nois=0.1)
+    with pytest.raises(UserError, match="'mnist5k' has no option 'n'; it takes none"):
+        load("mnist5k", n=10)
+    with pytest.raises(UserError, match="'idx:DIR' has no option 'directory'; it takes valid"):
+        load("idx:somewhere", directory="elsewhere")

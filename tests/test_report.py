@@ -1,0 +1,284 @@
+"""Figures show what they were given; the page is one safe file."""
+
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from mlpjax.activations import ACTIVATIONS
+from mlpjax.data import Dataset, Split
+from mlpjax.report import figures
+from mlpjax.report.page import Picture, Section, Table, Tile, render
+
+RNG = np.random.default_rng(0)
+
+
+def texts(figure: Figure) -> str:
+    """Every text of the drawn figure, which also shows that it can be drawn."""
+    assert figures.png(figure).startswith(b"\x89PNG")
+    return "\n".join(text.get_text() for text in figure.findobj(Text))
+
+
+def labelled(figure: Figure) -> None:
+    for axes in figure.axes:
+        if axes.axison and axes.get_label() != "<colorbar>":
+            assert axes.get_xlabel(), axes
+            assert axes.get_ylabel(), axes
+
+
+def metrics(loss: np.ndarray, split: str = "train") -> pd.DataFrame:
+    """Tidy rows of losses [seeds, epochs] and of accuracies exp(-loss)."""
+    seeds, epochs = np.indices(loss.shape)
+    tables = [
+        pd.DataFrame(
+            {"seed": seeds.ravel(), "epoch": epochs.ravel(), "metric": metric, "value": value.ravel()}
+        )
+        for metric, value in (("loss", loss), ("accuracy", np.exp(-loss)), ("gradient_norm", loss))
+    ]
+    return pd.concat(tables).assign(split=split)
+
+
+LOSS = RNG.uniform(1, 2, (20, 5)) * np.geomspace(1, 0.01, 5)
+
+
+def test_learning_curves_show_median_and_band_of_loss_and_error() -> None:
+    figure = figures.learning_curves(pd.concat([metrics(LOSS), metrics(LOSS + 1, "test")]))
+    labelled(figure)
+    for axes, values in zip(figure.axes, (LOSS, 100 * (1 - np.exp(-LOSS))), strict=True):
+        assert len(axes.lines) == len(axes.collections) == 2
+        assert np.allclose(axes.lines[0].get_ydata(), np.median(values, axis=0))
+        band = axes.collections[0].get_paths()[0].vertices
+        assert band[:, 1].min() == pytest.approx(np.quantile(values, 0.025, axis=0).min())
+        assert band[:, 1].max() == pytest.approx(np.quantile(values, 0.975, axis=0).max())
+    assert figure.axes[1].get_ylabel() == "error (%)"
+    shown = texts(figure)
+    assert "train (n = 20)" in shown
+    assert "central 95 %" in shown
+
+
+@pytest.mark.parametrize(("loss", "scale"), [(LOSS, "log"), (1 + LOSS / 10, "linear"), (LOSS - 1, "linear")])
+def test_loss_axis_is_logarithmic_where_that_helps(loss: np.ndarray, scale: str) -> None:
+    assert figures.learning_curves(metrics(loss)).axes[0].get_yscale() == scale
+
+
+def test_learning_curves_leave_diverged_seeds_out_and_count_the_rest() -> None:
+    diverged = LOSS.copy()
+    diverged[3, 2:] = np.nan
+    figure = figures.learning_curves(metrics(diverged))
+    assert "train (n = 19)" in texts(figure)
+    rest = np.median(np.delete(LOSS, 3, axis=0), axis=0)
+    assert np.allclose(figure.axes[0].lines[0].get_ydata(), rest)
+
+
+def test_controls_are_dashed_and_named_once() -> None:
+    controls = pd.concat([metrics(np.full((4, 5), 2.3), split) for split in ("train", "test")])
+    figure = figures.learning_curves(metrics(LOSS), controls)
+    assert [line.get_linestyle() for line in figure.axes[0].lines] == ["-", "--", "--"]
+    assert texts(figure).count("all-zero start (n = 4)") == 1
+
+
+@pytest.mark.parametrize("loss", [LOSS[:1], LOSS[:, :1], np.full((2, 3), np.nan)])
+def test_learning_curves_of_little(loss: np.ndarray) -> None:
+    texts(figures.learning_curves(metrics(loss)))
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 64, 20_000])
+def test_final_distribution_counts_every_seed(seeds: int) -> None:
+    finals = {"final train loss": RNG.lognormal(size=seeds), "final test loss": np.full(seeds, 2.302)}
+    figure = figures.final_distribution(finals)
+    labelled(figure)
+    for axes, (label, values) in zip(figure.axes, finals.items(), strict=True):
+        assert axes.get_xlabel() == label
+        bars = [bar.get_height() for bar in axes.containers[0]]
+        assert sum(bars) == seeds
+        assert f"mean {values.mean():.4g}" in texts(figure)
+    assert ("95 % interval" in texts(figure)) == (seeds > 1)
+
+
+STEPS = np.linspace(-1, 1, 21)
+BOWL = 0.1 + STEPS[None, :] ** 2 + 2 * STEPS[:15, None] ** 2
+
+
+@pytest.mark.parametrize("loss", [BOWL, BOWL - 1, 0 * BOWL, 0 * BOWL + 2.3, np.where(BOWL > 2, np.inf, BOWL)])
+def test_surface_spans_the_loss_and_marks_the_centre(loss: np.ndarray) -> None:
+    figure = figures.surface(STEPS, STEPS[:15], loss, "seed 17")
+    labelled(figure)
+    axes, bar = figure.axes
+    shown = texts(figure)
+    assert "seed 17" in shown
+    assert bar.get_ylabel() == "loss"
+    assert axes.lines[0].get_xydata().tolist() == [[0, 0]]
+    finite = loss[np.isfinite(loss)]
+    low, high = axes.collections[0].get_clim()
+    assert low <= finite.min()
+    assert finite.max() <= high
+
+
+def test_surface_levels_are_even_in_log_loss() -> None:
+    levels = figures.surface(STEPS, STEPS[:15], BOWL).axes[0].collections[0].levels
+    assert np.allclose(np.diff(np.log(levels)), np.log(BOWL.max() / BOWL.min()) / 24)
+
+
+def test_interpolation_draws_the_barrier_from_the_chord_to_the_loss() -> None:
+    t = np.linspace(0, 1, 11)
+    train = 1 + t + 4 * t * (1 - t)
+    figure = figures.interpolation(t, train, train + 1, 1.0)
+    labelled(figure)
+    arrow, label = figure.axes[0].texts
+    assert (*arrow.xy, *arrow.get_position()) == pytest.approx((0.5, 2.5, 0.5, 1.5))
+    assert label.get_text() == "barrier 1"
+    texts(figure)
+
+
+def test_interpolation_without_a_barrier() -> None:
+    t = np.linspace(0, 1, 11)
+    assert "barrier 0" in texts(figures.interpolation(t, 1 - t, 1 - t, 0.0))
+
+
+def test_gallery_names_classes_and_share() -> None:
+    labels = np.arange(8)
+    figure = figures.misclassified(RNG.uniform(size=(8, 5, 4)), labels, labels + 1, np.full(8, 0.93))
+    titles = [axes.get_title() for axes in figure.axes if axes.images]
+    assert titles[7] == "t: 7  p: 8\nwrong in 93 %\nof seeds"
+    assert len(titles) == 8
+
+
+def test_gallery_of_nothing_says_so() -> None:
+    none = np.zeros(0, int)
+    figure = figures.misclassified(np.zeros((0, 5, 4)), none, none, np.zeros(0))
+    assert "No image was misclassified." in texts(figure)
+
+
+def dataset(features: int, classes: int, image_shape: tuple[int, int] | None = None) -> Dataset:
+    split = Split(
+        RNG.uniform(size=(60, features)).astype(np.float32), np.arange(60, dtype=np.int32) % classes
+    )
+    return Dataset("made", split, split, split, classes, image_shape)
+
+
+def test_sample_sheet_of_images_shows_their_class_in_its_row() -> None:
+    data = dataset(12, 3, (4, 3))
+    figure = figures.sample_sheet(data)
+    assert sum(bool(axes.images) for axes in figure.axes) == 45
+    second_of_class_1 = figure.axes[16].images[0].get_array()
+    assert np.array_equal(second_of_class_1, data.train.x[4].reshape(4, 3))
+    assert "2" in texts(figure)
+
+
+def test_sample_sheet_of_points_shows_each_class() -> None:
+    figure = figures.sample_sheet(dataset(2, 2))
+    labelled(figure)
+    assert [len(line.get_xdata()) for line in figure.axes[0].lines] == [30, 30]
+    assert "class 1" in texts(figure)
+
+
+def test_sample_sheet_of_other_rows_shows_curves() -> None:
+    figure = figures.sample_sheet(dataset(40, 7))
+    assert [len(axes.lines) for axes in figure.axes] == [5] * 7 + [0] * 3
+    assert "index of the feature" in texts(figure)
+
+
+@pytest.mark.parametrize("image_shape", [(3, 4), None])
+@pytest.mark.parametrize("units", [3, 20])
+def test_hidden_units_are_drawn_around_zero(image_shape: tuple[int, int] | None, units: int) -> None:
+    random = RNG.normal(size=(12, units))
+    figure = figures.hidden_units(random, np.zeros((12, units)), image_shape)
+    shown = texts(figure)
+    assert "random start" in shown
+    assert "all-zero start" in shown
+    images = [image for axes in figure.axes for image in axes.images]
+    assert len(images) == 2 * (min(units, 16) if image_shape else 1)
+    for image in images:
+        low, high = image.get_clim()
+        assert low == -high < 0
+    first = images[0].get_array()
+    assert np.array_equal(first, random[:, 0].reshape(3, 4) if image_shape else random[:, :16])
+
+
+def test_every_activation_is_drawn_with_its_derivative() -> None:
+    figure = figures.activations()
+    panels = {axes.get_title(): axes for axes in figure.axes if axes.lines}
+    assert panels.keys() == ACTIVATIONS.keys()
+    z, value = panels["tanh"].lines[0].get_data()
+    assert np.allclose(value, np.tanh(z), atol=1e-6)
+    assert np.allclose(panels["tanh"].lines[1].get_ydata(), 1 - np.tanh(z) ** 2, atol=1e-6)
+    texts(figure)
+
+
+def test_figures_leave_the_style_of_others_alone() -> None:
+    before = Figure().subplots().xaxis.label.get_fontsize()
+    figures.final_distribution({"loss": LOSS[:, 0]})
+    assert Figure().subplots().xaxis.label.get_fontsize() == before
+
+
+PNG = figures.png(Figure(figsize=(1, 1)))
+EVIL = "<script>alert(1)</script> & \"'"
+
+
+class Tags(HTMLParser):
+    """Counts the tags, checks that they nest, and collects all attributes and all text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text = ""
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def page(text: str) -> str:
+    table = Table(text, [text, text], [[text, text]], text)
+    bare = Table(text, [], [[text, text]])
+    picture = Picture(text, PNG, text, text)
+    sections = [Section(text, f"{text}\n\n{text}", [table, picture, bare]), Section(text, "", [])]
+    return render(text, text, [Tile(text, text, text), Tile(text, text)], sections)
+
+
+def test_page_escapes_every_text() -> None:
+    harmless, evil = Tags(page("harmless")), Tags(page(EVIL))
+    assert evil.tags == harmless.tags
+    assert "script" not in evil.tags
+    assert evil.text.count(EVIL) == harmless.text.count("harmless")
+    assert ("alt", EVIL) in evil.attributes
+
+
+def test_page_fetches_nothing() -> None:
+    found = Tags(page("text"))
+    assert "http" not in page("text")
+    assert "url(" not in page("text")
+    assert "link" not in found.tags
+    sources = [value or "" for name, value in found.attributes if name in ("src", "href")]
+    assert sources
+    assert all(source.startswith(("data:image/png;base64,", "#section-")) for source in sources)
+
+
+def test_navigation_leads_to_each_section() -> None:
+    found = Tags(page("text"))
+    targets = [value for name, value in found.attributes if name == "id"]
+    assert [f"#{target}" for target in targets] == [
+        value for name, value in found.attributes if name == "href"
+    ]
+    assert len(targets) == 2
+
+
+def test_page_holds_what_it_was_given() -> None:
+    found = Tags(page("text"))
+    count = found.tags.count
+    assert (count("img"), count("table"), count("thead"), count("section"), count("dt")) == (1, 2, 1, 2, 2)
