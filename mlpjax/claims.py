@@ -24,8 +24,8 @@ from mlpjax.files import write_atomically
 
 Relation: TypeAlias = Literal["at most", "at least", "about"]
 Verdict: TypeAlias = Literal["holds", "fails", "undecided", "new"]
-Number: TypeAlias = float | int
-Interval: TypeAlias = tuple[Number, Number]
+Real: TypeAlias = float | int
+Interval: TypeAlias = tuple[Real, Real]
 
 _SYMBOLS = {"at most": "≤", "at least": "≥", "about": "≈"}
 _COLOURS = {"holds": "green", "fails": "red", "undecided": "yellow", "new": "cyan"}
@@ -33,7 +33,7 @@ _QUICK = "A quick run: the numbers may be too few to settle the claims."
 
 
 def verdict(
-    ci95: Interval | None, published: Number | None, relation: Relation | None, tolerance: Number | None
+    ci95: Interval | None, published: Real | None, relation: Relation | None, tolerance: Real | None
 ) -> Verdict:
     """What an interval says about a published figure.
 
@@ -85,12 +85,12 @@ class Claim:
 
     name: str
     unit: str
-    measured: Number
+    measured: Real
     ci95: Interval | None
     seeds: int
-    published: Number | None = None
+    published: Real | None = None
     relation: Relation | None = None
-    tolerance: Number | None = None
+    tolerance: Real | None = None
     source: str = ""
 
     def __post_init__(self) -> None:
@@ -138,7 +138,7 @@ def write_results(
     out_dir: Path,
     experiment: str,
     claims: Iterable[Claim],
-    seconds: Number,
+    seconds: Real,
     config: dict[str, Any],
     quick: bool,
     command: str,
@@ -183,7 +183,7 @@ Body: TypeAlias = Callable[[int, bool, Path], tuple[Sequence[Claim], dict[str, A
 @dataclass(frozen=True)
 class _Options:
     seeds: int
-    """Number of random seeds; more give a narrower interval."""
+    """Real of random seeds; more give a narrower interval."""
     out: Path
     """Folder for results.json and the figures."""
     quick: bool = False
@@ -265,7 +265,7 @@ def _cells(claim: Claim) -> tuple[str, str, str, str]:
     return claim.name, published, measured + unit, f"{claim.seeds:,}"
 
 
-def _number(value: Number) -> str:
+def _number(value: Real) -> str:
     return f"{value:,.0f}" if value == round(value) or abs(value) >= 1e4 else f"{value:.4g}"
 
 

@@ -2,7 +2,6 @@
 
 import functools
 import operator
-import shlex
 import sys
 import types
 from collections.abc import Sequence

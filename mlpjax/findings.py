@@ -94,7 +94,9 @@ def find_surface(model: MLP, recipe: Recipe, dataset: Dataset, trained: Trained,
         return loss, cosine(*directions)
 
     steps = jnp.linspace(-1.0, 1.0, grid)
-    loss, angle = jax.jit(plane)(_network(trained, index), jax.random.key(SURFACE_KEY), _subset(dataset.train))
+    loss, angle = jax.jit(plane)(
+        _network(trained, index), jax.random.key(SURFACE_KEY), _subset(dataset.train)
+    )
     return Surface(int(trained.seeds[index]), np.asarray(steps), np.asarray(loss), float(angle))
 
 
@@ -167,9 +169,7 @@ class Findings(NamedTuple):
     """For every group: how many different hidden units each network has, layer by layer; empty without hidden layers."""
 
 
-def find(
-    model: MLP, recipe: Recipe, dataset: Dataset, groups: Mapping[str, Trained], grid: int
-) -> Findings:
+def find(model: MLP, recipe: Recipe, dataset: Dataset, groups: Mapping[str, Trained], grid: int) -> Findings:
     """Look at every group's hidden units, and at the landscape and the mistakes of the group `random`.
 
     Args:

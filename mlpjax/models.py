@@ -121,7 +121,9 @@ class MLP:
 
     def __post_init__(self) -> None:
         if len(self.widths) < 2:
-            raise UserError(f"widths {self.widths}: give at least an input and an output width, such as 784 10")
+            raise UserError(
+                f"widths {self.widths}: give at least an input and an output width, such as 784 10"
+            )
         for width in self.widths:
             if width < 1:
                 raise UserError(f"widths {'-'.join(map(str, self.widths))}: every width must be at least 1")

@@ -76,7 +76,9 @@ class Recipe:
         if self.epochs % self.eval_every:
             raise UserError(f"eval_every {self.eval_every}: must divide epochs, {self.epochs}")
         if self.loss == "binary_cross_entropy" and not _is_zero(self.label_smoothing):
-            raise UserError("label_smoothing: is for cross_entropy and squared_error, not binary_cross_entropy")
+            raise UserError(
+                "label_smoothing: is for cross_entropy and squared_error, not binary_cross_entropy"
+            )
 
     @property
     def evaluations(self) -> int:
@@ -91,7 +93,9 @@ def _require(
     if not isinstance(value, int | float):
         return
     if not (value > low if above else value >= low) or not value < high:
-        limits = f"{'above' if above else 'at least'} {low}" + (f" and below {high}" if high < math.inf else "")
+        limits = f"{'above' if above else 'at least'} {low}" + (
+            f" and below {high}" if high < math.inf else ""
+        )
         raise UserError(f"{field} {value}: must be {limits}")
 
 

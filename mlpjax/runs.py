@@ -44,7 +44,9 @@ class Checkpoints:
             with np.load(path) as file:
                 return dict(file)
         except (ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise UserError(f"{path}: damaged checkpoint ({error}); delete it and run the same command again") from error
+            raise UserError(
+                f"{path}: damaged checkpoint ({error}); delete it and run the same command again"
+            ) from error
 
     def save(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Keep `arrays` under `name`."""
@@ -100,7 +102,9 @@ def open_run(path: Path, config: dict[str, Any]) -> Iterator[RunFolder]:
     try:
         lock.acquire()
     except Timeout as error:
-        raise UserError(f"{path}: another process is at work in this folder; wait, or choose another --out") from error
+        raise UserError(
+            f"{path}: another process is at work in this folder; wait, or choose another --out"
+        ) from error
     with lock:
         for leftover in path.rglob(".*.tmp"):  # of a process that was killed while writing
             leftover.unlink()

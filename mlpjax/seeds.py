@@ -86,7 +86,9 @@ def make_members(
     values = {name: jnp.asarray(value, jnp.float32) for name, value in (sweep or {}).items()}
     for name, value in values.items():
         if len(value) != len(seeds):
-            raise UserError(f"sweep of {name}: has {len(value)} values for {len(seeds)} networks; give one for each")
+            raise UserError(
+                f"sweep of {name}: has {len(value)} values for {len(seeds)} networks; give one for each"
+            )
     return Member(keys, values)
 
 
@@ -212,7 +214,9 @@ def run(
 def _to_arrays(tree: PyTree, seconds: np.ndarray) -> dict[str, np.ndarray]:
     """A tree as named arrays, with its timing, for a store."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    named = {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in leaves}
+    named = {
+        jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in leaves
+    }
     return named | {"seconds": seconds}
 
 

@@ -34,6 +34,7 @@ from mlpjax.seeds import Trained, train_many
 from mlpjax.stats import summarise
 from mlpjax.train import check_fit
 
+
 @dataclasses.dataclass(frozen=True)
 class Study:
     """Train one network from many seeds, look at the landscape they end in, and write a report."""
@@ -117,7 +118,9 @@ def summarise_group(trained: Trained) -> dict[str, Any]:
     for split in ("train", "valid", "test"):
         if f"{split}_loss" in trained.history:
             finals[f"{split}_loss"] = trained.history[f"{split}_loss"][kept, -1]
-            finals[f"{split}_error"] = 100 * (1 - trained.history[f"{split}_accuracy"][kept, -1].astype(float))
+            finals[f"{split}_error"] = 100 * (
+                1 - trained.history[f"{split}_accuracy"][kept, -1].astype(float)
+            )
     return {
         "seeds": len(trained.seeds),
         "diverged": trained.seeds[trained.diverged].tolist(),
@@ -208,7 +211,9 @@ def run_study(study: Study, out: Path, command: Sequence[str], console: Console)
         run.write_json("summary.json", summary)
         for name, group in (("metrics", "random"), ("controls", "zero")):
             if group in trained:
-                run.write(f"{name}.parquet", tidy(trained[group], study.recipe.eval_every).to_parquet(index=False))
+                run.write(
+                    f"{name}.parquet", tidy(trained[group], study.recipe.eval_every).to_parquet(index=False)
+                )
         with console.status("Drawing the report"):
             page, pictures = study_page(
                 settings=dataclasses.asdict(study),
@@ -218,7 +223,9 @@ def run_study(study: Study, out: Path, command: Sequence[str], console: Console)
                 facts=facts,
                 sheet=sheet,
                 trained=trained,
-                metrics={group: tidy(networks, study.recipe.eval_every) for group, networks in trained.items()},
+                metrics={
+                    group: tidy(networks, study.recipe.eval_every) for group, networks in trained.items()
+                },
                 summary=summary,
                 findings=findings,
             )
@@ -237,12 +244,12 @@ def _print_summary(console: Console, title: str, summary: Mapping[str, Any]) -> 
         title = f"{summary['controls']['seeds']} controls that started at zero"
         _print_table(console, title, SUMMARY_HEADER, summary_rows(summary["controls"]))
     if summary["diverged"]:
-        console.print(f"Diverged, and left out of the figures: seeds {', '.join(map(str, summary['diverged']))}")
+        console.print(
+            f"Diverged, and left out of the figures: seeds {', '.join(map(str, summary['diverged']))}"
+        )
 
 
-def _print_table(
-    console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
-) -> None:
+def _print_table(console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     table = Table(title=title, title_justify="left", show_header=bool(header))
     for column in header or rows[0]:
         table.add_column(column if header else "")

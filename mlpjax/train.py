@@ -323,7 +323,9 @@ def check_fit(model: MLP, recipe: Recipe, dataset: Dataset) -> None:
     one_output = dataset.classes == 2 and recipe.loss != "cross_entropy"
     allowed = [1] if recipe.loss == "binary_cross_entropy" else [dataset.classes] + [1] * one_output
     if recipe.loss == "binary_cross_entropy" and dataset.classes != 2:
-        raise UserError(f"loss binary_cross_entropy: needs two classes, and {dataset.name} has {dataset.classes}")
+        raise UserError(
+            f"loss binary_cross_entropy: needs two classes, and {dataset.name} has {dataset.classes}"
+        )
     if outputs not in allowed:
         raise UserError(
             f"widths {model.name}: {dataset.name} has {dataset.classes} classes, so with {recipe.loss} "
@@ -331,7 +333,9 @@ def check_fit(model: MLP, recipe: Recipe, dataset: Dataset) -> None:
         )
     examples = len(dataset.train.y)
     if recipe.sample_size is not None and recipe.sample_size > examples:
-        raise UserError(f"sample_size {recipe.sample_size}: larger than the training split, {examples} examples")
+        raise UserError(
+            f"sample_size {recipe.sample_size}: larger than the training split, {examples} examples"
+        )
     available = recipe.sample_size or examples
     if recipe.batch_size is not None and recipe.batch_size > available:
         raise UserError(

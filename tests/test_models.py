@@ -19,7 +19,10 @@ def test_the_lecture_network_has_235146_parameters_layer_by_layer():
 
 
 @settings(max_examples=20, deadline=None)
-@given(widths=st.lists(st.integers(1, 9), min_size=2, max_size=14), bias=st.sampled_from(["zeros", "same", "none"]))
+@given(
+    widths=st.lists(st.integers(1, 9), min_size=2, max_size=14),
+    bias=st.sampled_from(["zeros", "same", "none"]),
+)
 def test_any_widths_have_the_parameters_of_the_formula(widths, bias):
     params = jax.eval_shape(MLP(tuple(widths), bias=bias).init, KEY)
     extra = 0 if bias == "none" else 1

@@ -69,7 +69,9 @@ def test_optimizers_are_their_textbook_formulas(name):
         grads = {"dense_0": {"kernel": jnp.asarray(g, jnp.float32), "bias": jnp.zeros(2)}}
         updates, state = optimizer.update(grads, state, params)
         params = jax.tree.map(jnp.add, params, updates)
-    np.testing.assert_allclose(params["dense_0"]["kernel"], numpy_steps(name, w, gradients), rtol=1e-4)  # 1 - 0.999^t in float32
+    np.testing.assert_allclose(
+        params["dense_0"]["kernel"], numpy_steps(name, w, gradients), rtol=1e-4
+    )  # 1 - 0.999^t in float32
     assert (params["dense_0"]["bias"] == 1).all()  # no gradient, and no decay on biases
 
 

@@ -205,7 +205,9 @@ def test_pixels_are_scaled_inside_the_program():
     floats = Split(pixels.x.astype(jnp.float32) / 255, pixels.y)
     model = MLP((3, 4, 3))
     params = model.init(KEY)
-    assert evaluate(model, "cross_entropy", params, pixels) == evaluate(model, "cross_entropy", params, floats)
+    assert evaluate(model, "cross_entropy", params, pixels) == evaluate(
+        model, "cross_entropy", params, floats
+    )
 
 
 def test_each_network_draws_its_own_sample_of_the_examples():
@@ -241,7 +243,12 @@ def dataset(classes=3):
         ((3, 1), {"loss": "binary_cross_entropy"}, 3, "needs two classes, and blobs has 3"),
         ((3, 3), {"batch_size": 51}, 3, "batch_size 51: larger than the training split, 50 examples"),
         ((3, 3), {"sample_size": 51}, 3, "sample_size 51: larger"),
-        ((3, 3), {"sample_size": 20, "batch_size": 21}, 3, "batch_size 21: larger than the training split, 20"),
+        (
+            (3, 3),
+            {"sample_size": 20, "batch_size": 21},
+            3,
+            "batch_size 21: larger than the training split, 20",
+        ),
     ],
 )
 def test_what_does_not_fit_the_data_is_refused(widths, recipe, classes, said):

@@ -130,13 +130,19 @@ def study_page(
         Section("Results", "", results),
         Section("Landscape", "", _landscape(picture, findings)),
         Section("Mistakes", "", _mistakes(picture, dataset, findings)),
-        Section("All-zero start", _zero_text(trained, findings), _zero(picture, dataset, trained, summary, findings)),
+        Section(
+            "All-zero start",
+            _zero_text(trained, findings),
+            _zero(picture, dataset, trained, summary, findings),
+        ),
         Section(
             "Data",
             "",
             [
                 Table("What was checked before training", (), facts),
-                Picture("Samples", sheet, "Training examples of every class.", "A sheet of training examples"),
+                Picture(
+                    "Samples", sheet, "Training examples of every class.", "A sheet of training examples"
+                ),
             ],
         ),
         Section(
@@ -180,7 +186,11 @@ def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
         tiles.append(Tile("Barrier", f"{line['train_loss_barrier']:.3g}", between))
     if summary["controls"] and (figure := summary["controls"]["test_error"]):
         tiles.append(
-            Tile("All-zero start", f"{figure['mean']:.1f} %", f"test error, {summary['controls']['seeds']} controls")
+            Tile(
+                "All-zero start",
+                f"{figure['mean']:.1f} %",
+                f"test error, {summary['controls']['seeds']} controls",
+            )
         )
     return tiles
 
@@ -223,7 +233,9 @@ def _mistakes(picture: Any, dataset: Dataset, findings: Findings) -> list[Pictur
         picture(
             "mistakes",
             "The test images that most networks get wrong",
-            figures.misclassified(images, dataset.test.y[rows], found.predicted[:GALLERY], found.share[:GALLERY]),
+            figures.misclassified(
+                images, dataset.test.y[rows], found.predicted[:GALLERY], found.share[:GALLERY]
+            ),
             f"t: true class, p: what most of them see instead. {len(found.rows):,} of {len(dataset.test.y):,} test "
             f"images are wrong for at least one seed, {np.count_nonzero(found.share == 1):,} for all.",
             "A gallery of misclassified images",
@@ -235,7 +247,11 @@ def _zero_text(trained: Mapping[str, Trained], findings: Findings) -> str:
     if "zero" not in trained or "zero" not in findings.distinct:
         return ""
     zero, random = findings.distinct["zero"], findings.distinct["random"]
-    units = [layer["kernel"].shape[-1] for name, layer in trained["zero"].params.items() if name.startswith("dense")]
+    units = [
+        layer["kernel"].shape[-1]
+        for name, layer in trained["zero"].params.items()
+        if name.startswith("dense")
+    ]
     return " ".join(
         f"Hidden layer {layer + 1} of the {len(zero)} controls has {_span(zero[:, layer])} different "
         f"unit{'s' * int(zero[:, layer].max() > 1)} out of {units[layer]}; with a random start it has "
