@@ -102,9 +102,7 @@ class Claim:
         if (self.published is None) != (self.relation is None):
             raise ValueError(f"{self.name}: a published figure and a relation go together")
         if (self.relation == "about") != (self.tolerance is not None) or (self.tolerance or 0.0) < 0:
-            raise ValueError(
-                f"{self.name}: 'about' needs a tolerance of at least 0, and only 'about' has one"
-            )
+            raise ValueError(f"{self.name}: 'about' needs a tolerance of at least 0, and only 'about' has one")
         if self.ci95 is not None:
             low, high = self.ci95
             rounding = 1e-9 * max(abs(low), abs(high))
@@ -298,9 +296,7 @@ def ledger(results_dir: Path) -> str:
             facts = f"{results['seconds']:,.0f} s on {results['device']}: `{results['command']}`"
             quick = ["", f"**{_QUICK}**"] if results["quick"] else []
         except (ValueError, TypeError, KeyError) as error:
-            raise UserError(
-                f"{file} is not an experiment's results: {error!r}; run the experiment again"
-            ) from error
+            raise UserError(f"{file} is not an experiment's results: {error!r}; run the experiment again") from error
         page += ["", f"## {name}", "", facts, *quick, ""]
         page += [
             "| claim | published | measured (95 % interval) | seeds | verdict | source |",

@@ -16,6 +16,7 @@ from tyro.constructors import ConstructorRegistry, PrimitiveTypeInfo
 
 from mlpjax.errors import UserError
 from mlpjax.files import write_atomically
+from mlpjax.report import figures
 from mlpjax.study import Study, default_folder, run_study
 
 _REGISTRY = ConstructorRegistry()
@@ -55,11 +56,9 @@ def activations(out: Path = Path("activations.png")) -> None:
     Args:
         out: The picture's file.
     """
-    from mlpjax.report.figures import activations, png
-
     if not out.parent.is_dir():
         raise UserError(f"--out {out}: there is no folder {out.parent}; make it first")
-    write_atomically(out, lambda file: file.write(png(activations())))
+    write_atomically(out, lambda file: file.write(figures.png(figures.activations())))
     Console().print(f"Written to {out}", soft_wrap=True)
 
 

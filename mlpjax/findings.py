@@ -89,14 +89,12 @@ def find_surface(model: MLP, recipe: Recipe, dataset: Dataset, trained: Trained,
     index = int(order[len(order) // 2])
 
     def plane(params: Params, key: Key[Array, ""], split: Split) -> tuple[Array, Array]:
-        directions = tuple(filter_normalised(k, params) for k in jax.random.split(key))
-        loss = surface(lambda p: evaluate(model, recipe.loss, p, split)[0], params, directions, steps, steps)
-        return loss, cosine(*directions)
+        first, second = (filter_normalised(k, params) for k in jax.random.split(key))
+        loss = surface(lambda p: evaluate(model, recipe.loss, p, split)[0], params, (first, second), steps, steps)
+        return loss, cosine(first, second)
 
     steps = jnp.linspace(-1.0, 1.0, grid)
-    loss, angle = jax.jit(plane)(
-        _network(trained, index), jax.random.key(SURFACE_KEY), _subset(dataset.train)
-    )
+    loss, angle = jax.jit(plane)(_network(trained, index), jax.random.key(SURFACE_KEY), _subset(dataset.train))
     return Surface(int(trained.seeds[index]), np.asarray(steps), np.asarray(loss), float(angle))
 
 
@@ -143,7 +141,7 @@ def find_mistakes(model: MLP, recipe: Recipe, dataset: Dataset, trained: Trained
 
     def judge(params: Params, split: Split) -> tuple[Array, Array, Array]:
         outputs = model.apply(params, scale(split.x))
-        wrong = ~correct(outputs, split.y, recipe.loss)
+        wrong = ~correct(outputs, jnp.asarray(split.y), recipe.loss)
         return predict(outputs, recipe.loss), wrong, LOSSES[recipe.loss](outputs, split.y)
 
     params = jax.tree.map(lambda leaf: leaf[converged(trained)], trained.params)
@@ -166,7 +164,7 @@ class Findings(NamedTuple):
     line: Line | None
     mistakes: Mistakes | None
     distinct: dict[str, Int[np.ndarray, "networks hidden_layers"]]
-    """For every group: how many different hidden units each network has, layer by layer; empty without hidden layers."""
+    """For every group: how many different hidden units each network has, layer by layer; empty without a hidden one."""
 
 
 def find(model: MLP, recipe: Recipe, dataset: Dataset, groups: Mapping[str, Trained], grid: int) -> Findings:

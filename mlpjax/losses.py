@@ -187,9 +187,7 @@ def kernel_mask(params: PyTree) -> PyTree[bool]:
     Returns:
         the same tree with booleans for leaves, as optax's masks want it.
     """
-    return jax.tree.map_with_path(
-        lambda path, _: jax.tree_util.keystr(path[-1:], simple=True) == "kernel", params
-    )
+    return jax.tree.map_with_path(lambda path, _: jax.tree_util.keystr(path[-1:], simple=True) == "kernel", params)
 
 
 def kernels(params: PyTree[Array]) -> list[Array]:

@@ -1,5 +1,6 @@
 """The multilayer perceptron as pure `init` and `apply`. The only module that knows Flax."""
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ class _Network(nn.Module):
         def draw(key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
             return _INITIALIZERS[mlp.initializer](key, shape, dtype) * mlp.scale
 
-        for layer, (inputs, units) in enumerate(zip(mlp.widths[:-1], mlp.widths[1:], strict=True)):
+        for layer, (inputs, units) in enumerate(itertools.pairwise(mlp.widths)):
 
             def draw_bias(key: Array, shape: tuple[int, ...], dtype: Any, inputs: int = inputs) -> Array:
                 return draw(key, (inputs, *shape), dtype)[0]
@@ -115,15 +116,13 @@ class MLP:
     """How the weights are drawn: zeros, constant (1), normal N(0, 1), uniform U[-1, 1], LeCun, Glorot, He, or
     torch, U[-1, 1] / sqrt(inputs), PyTorch's default for nn.Linear."""
     scale: Number = 1.0
-    """Multiplies what the initialiser draws: the constant's value, the normal's standard deviation, the uniform's bound."""
+    """Multiplies what the initialiser draws: the constant's value, the normal's deviation, the uniform's bound."""
     bias: BiasName = "zeros"
     """Biases start at zero, are drawn the same way as the weights, or are left out."""
 
     def __post_init__(self) -> None:
         if len(self.widths) < 2:
-            raise UserError(
-                f"widths {self.widths}: give at least an input and an output width, such as 784 10"
-            )
+            raise UserError(f"widths {self.widths}: give at least an input and an output width, such as 784 10")
         for width in self.widths:
             if width < 1:
                 raise UserError(f"widths {'-'.join(map(str, self.widths))}: every width must be at least 1")
@@ -185,7 +184,8 @@ class MLP:
         Returns:
             What the output layer gives (logits where `output_activation` is the identity).
         """
-        return _Network(self).apply({"params": params}, x, dropout_key)
+        outputs = _Network(self).apply({"params": params}, x, dropout_key)
+        return jnp.asarray(outputs)
 
 
 def dense_layers(params: Params) -> list[Params]:

@@ -35,8 +35,9 @@ class Recipe:
     learning_rate: Number = 1e-3
     """Step size (> 0); the peak of the schedule."""
     schedule: ScheduleName = "constant"
-    """Learning rate over time: constant; step, divided by 10 at 1/2 and again at 3/4 of training; cosine, down to 0; one-cycle,
-    up from 1/25 over the first 30 % and down to almost 0 (Smith, arXiv:1708.07120); warm-up, from 0 over the first 10 %."""
+    """Learning rate over time: constant; step, divided by 10 at 1/2 and again at 3/4 of training; cosine, down to 0;
+    one-cycle, up from 1/25 over the first 30 % and down to almost 0 (Smith, arXiv:1708.07120); warm-up, from 0 over the
+    first 10 %."""
     momentum: Number = 0.9
     """Share of the last step that is kept, in [0, 1); for momentum and nesterov."""
     weight_decay: Number = 1e-4
@@ -76,9 +77,7 @@ class Recipe:
         if self.epochs % self.eval_every:
             raise UserError(f"eval_every {self.eval_every}: must divide epochs, {self.epochs}")
         if self.loss == "binary_cross_entropy" and not _is_zero(self.label_smoothing):
-            raise UserError(
-                "label_smoothing: is for cross_entropy and squared_error, not binary_cross_entropy"
-            )
+            raise UserError("label_smoothing: is for cross_entropy and squared_error, not binary_cross_entropy")
 
     @property
     def evaluations(self) -> int:
@@ -86,16 +85,12 @@ class Recipe:
         return self.epochs // self.eval_every
 
 
-def _require(
-    field: str, value: Number | None, low: int = 0, high: Number = math.inf, above: bool = False
-) -> None:
+def _require(field: str, value: Number | None, low: int = 0, high: Number = math.inf, above: bool = False) -> None:
     """Refuse a plain number outside [low, high) or, with `above`, (low, high); traced scalars pass."""
     if not isinstance(value, int | float):
         return
     if not (value > low if above else value >= low) or not value < high:
-        limits = f"{'above' if above else 'at least'} {low}" + (
-            f" and below {high}" if high < math.inf else ""
-        )
+        limits = f"{'above' if above else 'at least'} {low}" + (f" and below {high}" if high < math.inf else "")
         raise UserError(f"{field} {value}: must be {limits}")
 
 

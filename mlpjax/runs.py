@@ -102,9 +102,7 @@ def open_run(path: Path, config: dict[str, Any]) -> Iterator[RunFolder]:
     try:
         lock.acquire()
     except Timeout as error:
-        raise UserError(
-            f"{path}: another process is at work in this folder; wait, or choose another --out"
-        ) from error
+        raise UserError(f"{path}: another process is at work in this folder; wait, or choose another --out") from error
     with lock:
         for leftover in path.rglob(".*.tmp"):  # of a process that was killed while writing
             leftover.unlink()

@@ -86,9 +86,7 @@ def make_members(
     values = {name: jnp.asarray(value, jnp.float32) for name, value in (sweep or {}).items()}
     for name, value in values.items():
         if len(value) != len(seeds):
-            raise UserError(
-                f"sweep of {name}: has {len(value)} values for {len(seeds)} networks; give one for each"
-            )
+            raise UserError(f"sweep of {name}: has {len(value)} values for {len(seeds)} networks; give one for each")
     return Member(keys, values)
 
 
@@ -200,9 +198,7 @@ def run(
             if store:
                 store.save(partial, _to_arrays((state, done), seconds))
             raise
-        result = jax.tree.map(
-            lambda leaf, size=size: np.asarray(leaf)[:size], call("finish", work.finish, (0,), state)
-        )
+        result = jax.tree.map(lambda leaf, size=size: np.asarray(leaf)[:size], call("finish", work.finish, (0,), state))
         if store:
             store.save(name, _to_arrays(result, seconds))
             store.remove(partial)
@@ -214,9 +210,7 @@ def run(
 def _to_arrays(tree: PyTree, seconds: np.ndarray) -> dict[str, np.ndarray]:
     """A tree as named arrays, with its timing, for a store."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    named = {
-        jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in leaves
-    }
+    named = {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in leaves}
     return named | {"seconds": seconds}
 
 
@@ -254,7 +248,7 @@ class Trained(NamedTuple):
     seeds: Int[np.ndarray, " networks"]
     params: Params
     history: dict[str, Float[np.ndarray, "networks evaluations"]]
-    """`{split}_loss`, `{split}_accuracy`, `grad_norm` and `seconds` at the start and after every `eval_every` epochs."""
+    """`{split}_loss`, `{split}_accuracy`, `grad_norm` and `seconds` at the start and every `eval_every` epochs."""
 
     @property
     def diverged(self) -> Bool[np.ndarray, " networks"]:
@@ -320,13 +314,9 @@ def train_many(
         return make_train(*apply_sweep(model, recipe, member.sweep)).start(member.keys, data)
 
     def advance(member: Member, data: Splits, progress: Progress, until: Int[Array, ""]) -> Progress:
-        return make_train(*apply_sweep(model, recipe, member.sweep)).advance(
-            member.keys, data, progress, until
-        )
+        return make_train(*apply_sweep(model, recipe, member.sweep)).advance(member.keys, data, progress, until)
 
-    work = Work(
-        start, advance, recipe.evaluations, lambda progress: (progress.state.params, progress.history)
-    )
+    work = Work(start, advance, recipe.evaluations, lambda progress: (progress.state.params, progress.history))
     (params, history), seconds = run(
         work,
         members,

@@ -48,13 +48,13 @@ class Study:
     controls: int = 4
     """Networks that start with all parameters zero, as a control group; 0 for none."""
     freeze: tuple[Literal["init", "order", "dropout", "sample"], ...] = ()
-    """What chance decides alike for all seeds: init (weights), order (of the examples), dropout, sample (of the examples)."""
+    """What chance decides alike for all seeds: init (weights), order (of examples), dropout, sample (of examples)."""
     chunk: int | None = None
     """Networks trained side by side; None: as many as the cache holds. It changes the speed, not the figures."""
     grid: int = 25
     """Points along each side of the loss surface."""
-    model: MLP = MLP()
-    recipe: Recipe = Recipe()
+    model: MLP = dataclasses.field(default_factory=MLP)
+    recipe: Recipe = dataclasses.field(default_factory=Recipe)
 
     def __post_init__(self) -> None:
         for field, low in (("seeds", 1), ("first_seed", 0), ("controls", 0), ("grid", 3)):
@@ -118,9 +118,7 @@ def summarise_group(trained: Trained) -> dict[str, Any]:
     for split in ("train", "valid", "test"):
         if f"{split}_loss" in trained.history:
             finals[f"{split}_loss"] = trained.history[f"{split}_loss"][kept, -1]
-            finals[f"{split}_error"] = 100 * (
-                1 - trained.history[f"{split}_accuracy"][kept, -1].astype(float)
-            )
+            finals[f"{split}_error"] = 100 * (1 - trained.history[f"{split}_accuracy"][kept, -1].astype(float))
     return {
         "seeds": len(trained.seeds),
         "diverged": trained.seeds[trained.diverged].tolist(),
@@ -211,9 +209,7 @@ def run_study(study: Study, out: Path, command: Sequence[str], console: Console)
         run.write_json("summary.json", summary)
         for name, group in (("metrics", "random"), ("controls", "zero")):
             if group in trained:
-                run.write(
-                    f"{name}.parquet", tidy(trained[group], study.recipe.eval_every).to_parquet(index=False)
-                )
+                run.write(f"{name}.parquet", tidy(trained[group], study.recipe.eval_every).to_parquet(index=False))
         with console.status("Drawing the report"):
             page, pictures = study_page(
                 settings=dataclasses.asdict(study),
@@ -223,9 +219,7 @@ def run_study(study: Study, out: Path, command: Sequence[str], console: Console)
                 facts=facts,
                 sheet=sheet,
                 trained=trained,
-                metrics={
-                    group: tidy(networks, study.recipe.eval_every) for group, networks in trained.items()
-                },
+                metrics={group: tidy(networks, study.recipe.eval_every) for group, networks in trained.items()},
                 summary=summary,
                 findings=findings,
             )
@@ -244,9 +238,7 @@ def _print_summary(console: Console, title: str, summary: Mapping[str, Any]) -> 
         title = f"{summary['controls']['seeds']} controls that started at zero"
         _print_table(console, title, SUMMARY_HEADER, summary_rows(summary["controls"]))
     if summary["diverged"]:
-        console.print(
-            f"Diverged, and left out of the figures: seeds {', '.join(map(str, summary['diverged']))}"
-        )
+        console.print(f"Diverged, and left out of the figures: seeds {', '.join(map(str, summary['diverged']))}")
 
 
 def _print_table(console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

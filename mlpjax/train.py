@@ -120,9 +120,7 @@ def make_train_step(
     """
     optimizer = make_optimizer(recipe, steps)
 
-    def train_step(
-        state: TrainState, batch: Batch, dropout_key: Key[Array, ""]
-    ) -> tuple[TrainState, StepMetrics]:
+    def train_step(state: TrainState, batch: Batch, dropout_key: Key[Array, ""]) -> tuple[TrainState, StepMetrics]:
         loss, grads = jax.value_and_grad(lambda params: objective(model, recipe, params, batch, dropout_key))(
             state.params
         )
@@ -158,9 +156,7 @@ def epoch_order(
     return rows.reshape(steps, batch_size), weight.reshape(steps, batch_size)
 
 
-def evaluate(
-    model: MLP, loss: str, params: Params, split: Split
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
+def evaluate(model: MLP, loss: str, params: Params, split: Split) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Mean loss and accuracy of one network on a whole split, without dropout and without penalties.
 
     Args:
@@ -186,7 +182,7 @@ def evaluate(
         sums = jax.lax.map(lambda xy: jnp.stack(totals(*xy)), (x, y))
         parts.append(jnp.sum(sums, axis=0))
     if whole < examples:
-        parts.append(jnp.stack(totals(split.x[whole:], split.y[whole:])))
+        parts.append(jnp.stack(totals(*(jnp.asarray(leaf[whole:]) for leaf in split))))
     loss_sum, hits = sum(parts[1:], parts[0]) / examples
     return loss_sum, hits
 
@@ -243,9 +239,6 @@ def make_train(model: MLP, recipe: Recipe) -> Train:
 
     Returns:
         The training, whole (call it) or in pieces (`start`, `advance`).
-
-    Raises:
-        UserError: when it first sees the data, if a minibatch or the sample would be larger than the training split.
     """
 
     def record(params: Params, data: Splits, grad_norm: Float[Array, ""]) -> dict[str, Float[Array, ""]]:
@@ -264,9 +257,7 @@ def make_train(model: MLP, recipe: Recipe) -> Train:
     def start(keys: Keys, data: Splits) -> Progress:
         state = init_state(model, recipe, keys.init)
         row = record(state.params, own_sample(keys, data), jnp.float32(jnp.nan))
-        history = {
-            name: jnp.full(recipe.evaluations + 1, jnp.nan).at[0].set(value) for name, value in row.items()
-        }
+        history = {name: jnp.full(recipe.evaluations + 1, jnp.nan).at[0].set(value) for name, value in row.items()}
         return Progress(state, jnp.int32(0), history)
 
     def advance(keys: Keys, data: Splits, progress: Progress, until: Int[Array, ""]) -> Progress:
@@ -280,14 +271,14 @@ def make_train(model: MLP, recipe: Recipe) -> Train:
 
         def minibatch(state: TrainState, rows_and_weight: tuple[Array, Array]) -> tuple[TrainState, Array]:
             rows, weight = rows_and_weight
-            batch = Batch(scale(data.train.x[rows]), data.train.y[rows], weight)
+            batch = Batch(scale(data.train.x[rows]), jnp.asarray(data.train.y)[rows], weight)
             state, metrics = train_step(state, batch, dropout_key(state))
             return state, metrics.grad_norm
 
         def epoch(_: Int[Array, ""], carry: tuple[TrainState, Array]) -> tuple[TrainState, Array]:
             state, _norm = carry
             if batch_size is None:
-                batch = Batch(scale(data.train.x), data.train.y, jnp.ones(examples))
+                batch = Batch(scale(data.train.x), jnp.asarray(data.train.y), jnp.ones(examples))
                 state, metrics = train_step(state, batch, dropout_key(state))
                 return state, metrics.grad_norm
             key = jax.random.fold_in(keys.order, state.step)
@@ -295,9 +286,7 @@ def make_train(model: MLP, recipe: Recipe) -> Train:
             return state, jnp.mean(norms)
 
         def period(done: Int[Array, ""], progress: Progress) -> Progress:
-            state, norm = jax.lax.fori_loop(
-                0, recipe.eval_every, epoch, (progress.state, jnp.float32(jnp.nan))
-            )
+            state, norm = jax.lax.fori_loop(0, recipe.eval_every, epoch, (progress.state, jnp.float32(jnp.nan)))
             row = record(state.params, data, norm)
             history = {name: progress.history[name].at[done + 1].set(value) for name, value in row.items()}
             return Progress(state, done + 1, history)
@@ -323,9 +312,7 @@ def check_fit(model: MLP, recipe: Recipe, dataset: Dataset) -> None:
     one_output = dataset.classes == 2 and recipe.loss != "cross_entropy"
     allowed = [1] if recipe.loss == "binary_cross_entropy" else [dataset.classes] + [1] * one_output
     if recipe.loss == "binary_cross_entropy" and dataset.classes != 2:
-        raise UserError(
-            f"loss binary_cross_entropy: needs two classes, and {dataset.name} has {dataset.classes}"
-        )
+        raise UserError(f"loss binary_cross_entropy: needs two classes, and {dataset.name} has {dataset.classes}")
     if outputs not in allowed:
         raise UserError(
             f"widths {model.name}: {dataset.name} has {dataset.classes} classes, so with {recipe.loss} "
@@ -333,9 +320,7 @@ def check_fit(model: MLP, recipe: Recipe, dataset: Dataset) -> None:
         )
     examples = len(dataset.train.y)
     if recipe.sample_size is not None and recipe.sample_size > examples:
-        raise UserError(
-            f"sample_size {recipe.sample_size}: larger than the training split, {examples} examples"
-        )
+        raise UserError(f"sample_size {recipe.sample_size}: larger than the training split, {examples} examples")
     available = recipe.sample_size or examples
     if recipe.batch_size is not None and recipe.batch_size > available:
         raise UserError(

@@ -1,3 +1,5 @@
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,7 +28,7 @@ def test_the_lecture_network_has_235146_parameters_layer_by_layer():
 def test_any_widths_have_the_parameters_of_the_formula(widths, bias):
     params = jax.eval_shape(MLP(tuple(widths), bias=bias).init, KEY)
     extra = 0 if bias == "none" else 1
-    assert count_parameters(params) == [(a + extra) * b for a, b in zip(widths[:-1], widths[1:], strict=True)]
+    assert count_parameters(params) == [(a + extra) * b for a, b in itertools.pairwise(widths)]
 
 
 def test_apply_is_the_formula():

@@ -19,9 +19,7 @@ def test_schedules_are_their_formulas():
     np.testing.assert_allclose(rates("constant"), 0.5)
     np.testing.assert_allclose(rates("cosine"), 0.25 * (1 + np.cos(np.pi * step / STEPS)), atol=1e-7)
     np.testing.assert_allclose(rates("warm-up"), 0.5 * np.minimum(step / 10, 1), rtol=1e-6)
-    np.testing.assert_allclose(
-        rates("step"), 0.5 * 0.1 ** ((step >= 50).astype(float) + (step >= 75)), rtol=1e-6
-    )
+    np.testing.assert_allclose(rates("step"), 0.5 * 0.1 ** ((step >= 50).astype(float) + (step >= 75)), rtol=1e-6)
     rise, fall = step[:30] / 30, (step[30:] - 30) / 70
     one_cycle = np.concatenate(
         [

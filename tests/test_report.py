@@ -33,9 +33,7 @@ def metrics(loss: np.ndarray, split: str = "train") -> pd.DataFrame:
     """Tidy rows of losses [seeds, epochs] and of accuracies exp(-loss)."""
     seeds, epochs = np.indices(loss.shape)
     tables = [
-        pd.DataFrame(
-            {"seed": seeds.ravel(), "epoch": epochs.ravel(), "metric": metric, "value": value.ravel()}
-        )
+        pd.DataFrame({"seed": seeds.ravel(), "epoch": epochs.ravel(), "metric": metric, "value": value.ravel()})
         for metric, value in (("loss", loss), ("accuracy", np.exp(-loss)), ("gradient_norm", loss))
     ]
     return pd.concat(tables).assign(split=split)
@@ -153,9 +151,7 @@ def test_gallery_of_nothing_says_so() -> None:
 
 
 def dataset(features: int, classes: int, image_shape: tuple[int, int] | None = None) -> Dataset:
-    split = Split(
-        RNG.uniform(size=(60, features)).astype(np.float32), np.arange(60, dtype=np.int32) % classes
-    )
+    split = Split(RNG.uniform(size=(60, features)).astype(np.float32), np.arange(60, dtype=np.int32) % classes)
     return Dataset("made", split, split, split, classes, image_shape)
 
 
@@ -272,9 +268,7 @@ def test_page_fetches_nothing() -> None:
 def test_navigation_leads_to_each_section() -> None:
     found = Tags(page("text"))
     targets = [value for name, value in found.attributes if name == "id"]
-    assert [f"#{target}" for target in targets] == [
-        value for name, value in found.attributes if name == "href"
-    ]
+    assert [f"#{target}" for target in targets] == [value for name, value in found.attributes if name == "href"]
     assert len(targets) == 2
 
 

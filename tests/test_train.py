@@ -205,9 +205,7 @@ def test_pixels_are_scaled_inside_the_program():
     floats = Split(pixels.x.astype(jnp.float32) / 255, pixels.y)
     model = MLP((3, 4, 3))
     params = model.init(KEY)
-    assert evaluate(model, "cross_entropy", params, pixels) == evaluate(
-        model, "cross_entropy", params, floats
-    )
+    assert evaluate(model, "cross_entropy", params, pixels) == evaluate(model, "cross_entropy", params, floats)
 
 
 def test_each_network_draws_its_own_sample_of_the_examples():

@@ -44,9 +44,7 @@ def load(spec: str, **options: Any) -> Dataset:
     allowed = list(signature(loader).parameters)[len(addressed) :]
     for name in options:
         if name not in allowed:
-            raise UserError(
-                f"data set {form!r} has no option {name!r}; it takes {', '.join(allowed) or 'none'}"
-            )
+            raise UserError(f"data set {form!r} has no option {name!r}; it takes {', '.join(allowed) or 'none'}")
     dataset = loader(*addressed, **options)
     check(dataset)
     return dataset

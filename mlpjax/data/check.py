@@ -90,14 +90,10 @@ def check(dataset: Dataset) -> Facts:
             raise UserError(f"{dataset.name}, {part}: no rows; give at least one")
     counts = {p: np.bincount(s.y, minlength=dataset.classes) for p, s in splits.items() if len(s.y)}
     if np.count_nonzero(counts["train"]) < 2:
-        raise UserError(
-            f"{dataset.name}, train: all labels are {dataset.train.y[0]}; give at least two classes"
-        )
+        raise UserError(f"{dataset.name}, train: all labels are {dataset.train.y[0]}; give at least two classes")
 
     seen = {row.tobytes() for row in dataset.train.x}
-    repeated = {
-        part: sum(row.tobytes() in seen for row in splits[part].x) for part in counts if part != "train"
-    }
+    repeated = {part: sum(row.tobytes() in seen for row in splits[part].x) for part in counts if part != "train"}
     low, high = dataset.train.x.min(axis=0), dataset.train.x.max(axis=0)
     return Facts(
         name=dataset.name,
@@ -119,9 +115,7 @@ def check(dataset: Dataset) -> Facts:
 def _refuse_bad(where: str, split: Split, classes: int) -> None:
     x, y = split
     if x.ndim != 2 or y.ndim != 1:
-        raise UserError(
-            f"{where}: x has {x.ndim} dimensions and y has {y.ndim}; want 2 (rows, features) and 1 (rows)"
-        )
+        raise UserError(f"{where}: x has {x.ndim} dimensions and y has {y.ndim}; want 2 (rows, features) and 1 (rows)")
     if x.shape[1] == 0:
         raise UserError(f"{where}: no features; give at least one")
     if x.dtype not in (np.uint8, np.float32) or y.dtype != np.int32:

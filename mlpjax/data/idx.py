@@ -61,9 +61,7 @@ def read_idx(directory: str | Path, valid: int = 0) -> Dataset:
                 "the two files must come from the same set"
             )
     if not 0 <= valid < max(len(train_labels), 1):
-        raise UserError(
-            f"valid is {valid}; hold out 0 or more and fewer than the {len(train_labels)} training rows"
-        )
+        raise UserError(f"valid is {valid}; hold out 0 or more and fewer than the {len(train_labels)} training rows")
     train_y = train_labels.astype(np.int32)
     kept, held = stratified_holdout(train_y, valid, HOLDOUT_SEED)
     train_x, test_x = (
@@ -105,16 +103,12 @@ def read_array(path: Path, dimensions: int) -> UInt8[np.ndarray, "..."]:
             "fetch the right file"
         )
     if DTYPES[raw[2]] != "uint8":
-        raise UserError(
-            f"{path} holds {DTYPES[raw[2]]} (code 0x{raw[2]:02x}); convert it to uint8 (code 0x08)"
-        )
+        raise UserError(f"{path} holds {DTYPES[raw[2]]} (code 0x{raw[2]:02x}); convert it to uint8 (code 0x08)")
     if raw[3] != dimensions:
         raise UserError(f"{path} has {raw[3]} dimensions, want {dimensions}; are images and labels swapped?")
     start = 4 + 4 * dimensions
     if len(raw) < start:
-        raise UserError(
-            f"{path} is truncated: expected {start} bytes of header, found {len(raw)}; fetch it again"
-        )
+        raise UserError(f"{path} is truncated: expected {start} bytes of header, found {len(raw)}; fetch it again")
     shape = struct.unpack(f">{dimensions}I", raw[4:start])
     if len(raw) != start + math.prod(shape):
         fault = "truncated" if len(raw) < start + math.prod(shape) else "too long"

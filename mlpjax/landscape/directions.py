@@ -32,9 +32,7 @@ def filter_normalised(key: Key[Array, ""], params: Params) -> Params:
         return noise / length * jnp.linalg.norm(leaf, axis=0, keepdims=True)
 
     keys = jax.random.split(key, len(leaves))
-    return jax.tree.unflatten(
-        treedef, [draw(k, path, leaf) for k, (path, leaf) in zip(keys, leaves, strict=True)]
-    )
+    return jax.tree.unflatten(treedef, [draw(k, path, leaf) for k, (path, leaf) in zip(keys, leaves, strict=True)])
 
 
 def cosine(a: Params, b: Params) -> Float[Array, ""]:

@@ -127,9 +127,7 @@ def final_distribution(finals: dict[str, Real[np.ndarray, "..."]]) -> Figure:
         summary = summarise(values)
         low, high = summary["min"], summary["max"]
         margin = max(0.05 * (high - low), 1e-3 * abs(high), 1e-9)  # all seeds may have ended at one value
-        bins = min(
-            61, 5 + 2 * (int(np.sqrt(len(values))) // 2)
-        )  # odd: one seed stands in the middle of a bar
+        bins = min(61, 5 + 2 * (int(np.sqrt(len(values))) // 2))  # odd: one seed stands in the middle of a bar
         axes.hist(values, bins=bins, range=(low - margin, high + margin), color=f"C{index}", alpha=0.55)
         if len(values) <= 200:
             height = np.full(len(values), 0.03)
@@ -177,9 +175,7 @@ def surface(
     levels = np.geomspace(low, high, 25) if logarithmic else np.linspace(low, high, 25)
     norm = LogNorm(low, high) if logarithmic else Normalize(low, high)
     filled = axes.contourf(alphas, betas, visible, levels=levels, norm=norm, cmap="viridis")
-    axes.contour(
-        alphas, betas, visible, levels=levels[::2], norm=norm, colors="white", linewidths=0.6, alpha=0.6
-    )
+    axes.contour(alphas, betas, visible, levels=levels[::2], norm=norm, colors="white", linewidths=0.6, alpha=0.6)
     axes.plot(0, 0, "*", color=VERMILLION, mec="white", ms=18, label="the trained network")
     bar = figure.colorbar(filled, ax=axes, label="loss", ticks=levels[::4], format="%.3g")
     bar.minorticks_off()
@@ -263,9 +259,7 @@ def misclassified(
         axes.set_axis_off()
     for axes, image, *labels, wrong in zip(panels, images, true, predicted, share, strict=False):
         axes.imshow(image, cmap="gray_r")
-        axes.set_title(
-            "t: {}  p: {}".format(*labels) + f"\nwrong in {100 * wrong:.0f} %\nof seeds", fontsize=12
-        )
+        axes.set_title("t: {}  p: {}".format(*labels) + f"\nwrong in {100 * wrong:.0f} %\nof seeds", fontsize=12)
     if len(images) == 0:
         figure.text(0.5, 0.5, "No image was misclassified.", ha="center", va="center")
     return figure

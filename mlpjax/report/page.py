@@ -92,6 +92,4 @@ def render(title: str, subtitle: str, tiles: Sequence[Tile], sections: Sequence[
     Returns:
         One HTML document. All texts are escaped.
     """
-    return _TEMPLATES.get_template("report.html").render(
-        title=title, subtitle=subtitle, tiles=tiles, sections=sections
-    )
+    return _TEMPLATES.get_template("report.html").render(title=title, subtitle=subtitle, tiles=tiles, sections=sections)

@@ -140,9 +140,7 @@ def study_page(
             "",
             [
                 Table("What was checked before training", (), facts),
-                Picture(
-                    "Samples", sheet, "Training examples of every class.", "A sheet of training examples"
-                ),
+                Picture("Samples", sheet, "Training examples of every class.", "A sheet of training examples"),
             ],
         ),
         Section(
@@ -228,13 +226,13 @@ def _mistakes(picture: Any, dataset: Dataset, findings: Findings) -> list[Pictur
     if found is None or dataset.image_shape is None:
         return []
     rows = found.rows[:GALLERY]
-    images = dataset.test.x[rows].reshape(-1, *dataset.image_shape)
+    images = np.asarray(dataset.test.x)[rows].reshape(-1, *dataset.image_shape)
     return [
         picture(
             "mistakes",
             "The test images that most networks get wrong",
             figures.misclassified(
-                images, dataset.test.y[rows], found.predicted[:GALLERY], found.share[:GALLERY]
+                images, np.asarray(dataset.test.y)[rows], found.predicted[:GALLERY], found.share[:GALLERY]
             ),
             f"t: true class, p: what most of them see instead. {len(found.rows):,} of {len(dataset.test.y):,} test "
             f"images are wrong for at least one seed, {np.count_nonzero(found.share == 1):,} for all.",
@@ -247,11 +245,7 @@ def _zero_text(trained: Mapping[str, Trained], findings: Findings) -> str:
     if "zero" not in trained or "zero" not in findings.distinct:
         return ""
     zero, random = findings.distinct["zero"], findings.distinct["random"]
-    units = [
-        layer["kernel"].shape[-1]
-        for name, layer in trained["zero"].params.items()
-        if name.startswith("dense")
-    ]
+    units = [layer["kernel"].shape[-1] for name, layer in trained["zero"].params.items() if name.startswith("dense")]
     return " ".join(
         f"Hidden layer {layer + 1} of the {len(zero)} controls has {_span(zero[:, layer])} different "
         f"unit{'s' * int(zero[:, layer].max() > 1)} out of {units[layer]}; with a random start it has "
@@ -273,9 +267,7 @@ def _zero(
 ) -> list[Table | Picture]:
     if "zero" not in trained:
         return []
-    items: list[Table | Picture] = [
-        Table("The controls in the end", SUMMARY_HEADER, summary_rows(summary["controls"]))
-    ]
+    items: list[Table | Picture] = [Table("The controls in the end", SUMMARY_HEADER, summary_rows(summary["controls"]))]
     if findings.surface and "zero" in findings.distinct:
         random = trained["random"]
         median = int(np.flatnonzero(random.seeds == findings.surface.seed)[0])
@@ -288,7 +280,7 @@ def _zero(
                     trained["zero"].params["dense_0"]["kernel"][0],
                     dataset.image_shape,
                 ),
-                f"Random start (seed {findings.surface.seed}) against all-zero start (seed {trained['zero'].seeds[0]}). Units "
+                f"Random start (seed {findings.surface.seed}) against all-zero start. Units "
                 "that start alike get the same gradient and stay alike for ever.",
                 "Weights of hidden units, random against all-zero start",
             )
