@@ -1,1 +1,31 @@
 """Train many multilayer perceptrons at once, and settle what lectures claim about them."""
+
+from mlpjax.data import Dataset, Split, load, scale
+from mlpjax.errors import UserError
+from mlpjax.models import MLP, count_parameters
+from mlpjax.recipe import Recipe
+from mlpjax.seeds import Trained, make_members, map_seeds, train_many
+from mlpjax.train import Batch, Keys, Splits, evaluate, init_state, make_keys, make_train, make_train_step
+
+__all__ = [
+    "MLP",
+    "Batch",
+    "Dataset",
+    "Keys",
+    "Recipe",
+    "Split",
+    "Splits",
+    "Trained",
+    "UserError",
+    "count_parameters",
+    "evaluate",
+    "init_state",
+    "load",
+    "make_keys",
+    "make_members",
+    "make_train",
+    "make_train_step",
+    "map_seeds",
+    "scale",
+    "train_many",
+]

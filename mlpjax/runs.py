@@ -41,8 +41,8 @@ class Checkpoints:
         if not path.exists():
             return None
         try:
-            with np.load(path) as file:
-                return dict(file)
+            with path.open("rb") as file, np.load(file) as arrays:
+                return dict(arrays)
         except (ValueError, EOFError, zipfile.BadZipFile) as error:
             raise UserError(
                 f"{path}: damaged checkpoint ({error}); delete it and run the same command again"

@@ -3,7 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +17,13 @@ from mlpjax.recipe import Recipe
 from mlpjax.train import Keys, Progress, Splits, check_fit, make_keys, make_train
 from mlpjax.typing import Params
 
+OnProgress: TypeAlias = Callable[[int, int], None]
+"""Told what is done and what there is to do."""
 FROZEN_SEED = 0
 """The seed that gives every network the same key where a key is frozen."""
+MODEL_NUMBERS = {"dropout", "scale"}
+RECIPE_NUMBERS = {"learning_rate", "momentum", "weight_decay", "ridge", "lasso", "clip", "label_smoothing"}
+"""What a sweep can give each network a value of its own for."""
 CHUNK_BYTES = 16 * 2**20
 """Parameters, gradients, optimizer state and activations of one chunk together stay below this."""
 BLOCK_SECONDS = 1.0
@@ -50,6 +55,7 @@ class Work(NamedTuple):
     """state -> result."""
 
 
+@runtime_checkable
 class Store(Protocol):
     """Where results go as they come, by name; `None` where nothing was kept."""
 
@@ -96,12 +102,10 @@ def apply_sweep(model: MLP, recipe: Recipe, sweep: Mapping[str, Any]) -> tuple[M
     Raises:
         UserError: a name that is no number of either, or a value that they refuse.
     """
-    ours = {field.name for field in dataclasses.fields(MLP)} & {"dropout", "scale"}
-    numbers = {"learning_rate", "momentum", "weight_decay", "ridge", "lasso", "clip", "label_smoothing"}
     for name in sweep:
-        require_choice("sweep", name, ours | numbers)
-    model = dataclasses.replace(model, **{name: sweep[name] for name in sweep if name in ours})
-    return model, dataclasses.replace(recipe, **{name: sweep[name] for name in sweep if name in numbers})
+        require_choice("sweep", name, MODEL_NUMBERS | RECIPE_NUMBERS)
+    model = dataclasses.replace(model, **{name: sweep[name] for name in MODEL_NUMBERS & sweep.keys()})
+    return model, dataclasses.replace(recipe, **{name: sweep[name] for name in RECIPE_NUMBERS & sweep.keys()})
 
 
 def default_chunk(model: MLP, recipe: Recipe, dataset: Dataset) -> int:
@@ -120,12 +124,12 @@ def run(
     *,
     chunk: int,
     store: Store | None = None,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> tuple[PyTree, Float[np.ndarray, "members times"]]:
     """Do one network's work for many: chunk after chunk, each from start to finish.
 
     A chunk is `vmap` over its members; the last is filled up with copies, so that all share one compiled program.
-    Finished chunks go to the store, and so does the one under way: at every 15 seconds, and when interrupted.
+    Finished chunks go to the store, and so does the one under way: every 15 seconds, and when interrupted.
 
     Args:
         work: what to do for one network.
@@ -133,10 +137,10 @@ def run(
         shared: what all of them see.
         chunk: how many networks side by side, at least 1.
         store: keeps results; what it has already is not done again.
-        on_progress: told the network-periods done and the total, about once a second.
+        on_progress: told what is done and what there is to do, about once a second.
 
     Returns:
-        The results on the host, stacked along a leading axis; and the seconds that each network's start (0) and
+        The results on the host, stacked along a leading axis; and the seconds that each network's start (at 0) and
         periods took, its share of its chunk's time, without compilation.
 
     Raises:
@@ -144,84 +148,116 @@ def run(
     """
     count = jax.tree.leaves(members)[0].shape[0]
     chunk = min(chunk, count)
-    total = count * work.periods
-    compiled: dict[str, Any] = {}
-
-    def call(name: str, function: Callable[..., Any], in_axes: tuple[int | None, ...], *args: Any) -> Any:
-        if name not in compiled:
-            compiled[name] = jax.jit(jax.vmap(function, in_axes=in_axes)).lower(*args).compile()
-        return compiled[name](*args)
-
-    results, times = [], []
+    lifted = _Lifted(work)
+    each = max(1, work.periods)
+    pieces = []
     for index, first in enumerate(range(0, count, chunk)):
         size = min(chunk, count - first)
         rows = np.minimum(np.arange(first, first + chunk), count - 1)
         own = jax.tree.map(lambda leaf, rows=rows: leaf[rows], members)
-        state_shape = jax.eval_shape(jax.vmap(work.start, in_axes=(0, None)), own, shared)
-        result_shape = jax.eval_shape(jax.vmap(work.finish), state_shape)
         name, partial = f"chunk-{index:05d}", f"chunk-{index:05d}-partial"
-
         kept = store and store.load(name)
         if kept:
-            result, seconds = _from_arrays(kept, result_shape)
-            results.append(result)
-            times.append(np.tile(seconds, (size, 1)))
-            on_progress((first + size) * work.periods, total)
-            continue
-
-        seconds = np.zeros(work.periods + 1)
-        begun = store and store.load(partial)
-        if begun:
-            (state, done), seconds = _from_arrays(begun, (state_shape, 0))
-            done = int(done)
+            pieces.append(_from_arrays(kept, (lifted.result_like(own, shared), 0)))
         else:
-            state, done = call("start", work.start, (0, None), own, shared), 0
-        saved = time.perf_counter()
-        block = 1
-        try:
-            while done < work.periods:
-                until = min(done + block, work.periods)
-                args = (own, shared, state, jnp.int32(until))
-                if "advance" not in compiled:
-                    call("advance", work.advance, (0, None, 0, None), own, shared, state, jnp.int32(0))
-                begin = time.perf_counter()
-                advanced = jax.block_until_ready(call("advance", work.advance, (0, None, 0, None), *args))
-                elapsed = time.perf_counter() - begin
-                seconds[done + 1 : until + 1] = elapsed / (until - done) / size
-                block = max(1, min(2 * block, int(BLOCK_SECONDS * (until - done) / elapsed)))
-                state, done = advanced, until
-                on_progress(first * work.periods + done * size, total)
-                if store and done < work.periods and time.perf_counter() - saved > CHECKPOINT_SECONDS:
-                    store.save(partial, _to_arrays((state, done), seconds))
-                    saved = time.perf_counter()
-        except KeyboardInterrupt:
+
+            def on_period(done: int, first: int = first, size: int = size) -> None:
+                on_progress(first * each + done * size, count * each)
+
+            state, seconds = _run_chunk(lifted, own, shared, store, partial, on_period)
+            result, _ = lifted.call("finish", state)
+            result = jax.tree.map(lambda leaf, size=size: np.asarray(leaf)[:size], result)
+            pieces.append((result, np.tile(seconds / size, (size, 1))))
             if store:
-                store.save(partial, _to_arrays((state, done), seconds))
-            raise
-        result = jax.tree.map(lambda leaf, size=size: np.asarray(leaf)[:size], call("finish", work.finish, (0,), state))
+                store.save(name, _to_arrays(pieces[-1]))
         if store:
-            store.save(name, _to_arrays(result, seconds))
             store.remove(partial)
-        results.append(result)
-        times.append(np.tile(seconds, (size, 1)))
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *results), np.concatenate(times)
+        on_progress((first + size) * each, count * each)
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *pieces)
 
 
-def _to_arrays(tree: PyTree, seconds: np.ndarray) -> dict[str, np.ndarray]:
-    """A tree as named arrays, with its timing, for a store."""
+class _Lifted:
+    """One network's work over the members of a chunk, compiled once for all chunks."""
+
+    def __init__(self, work: Work) -> None:
+        self.periods = work.periods
+        self._functions = {
+            "start": jax.jit(jax.vmap(work.start, in_axes=(0, None))),
+            "advance": jax.jit(jax.vmap(work.advance, in_axes=(0, None, 0, None))),
+            "finish": jax.jit(jax.vmap(work.finish)),
+        }
+        self._compiled: dict[str, Callable[..., PyTree]] = {}
+
+    def call(self, name: str, *args: PyTree) -> tuple[PyTree, float]:
+        """The function's result, and the seconds that it took without compilation."""
+        if name not in self._compiled:
+            self._compiled[name] = self._functions[name].lower(*args).compile()
+        begin = time.perf_counter()
+        result = jax.block_until_ready(self._compiled[name](*args))
+        return result, time.perf_counter() - begin
+
+    def state_like(self, own: PyTree, shared: PyTree) -> PyTree:
+        """Shapes and types of a chunk's state."""
+        return jax.eval_shape(self._functions["start"], own, shared)
+
+    def result_like(self, own: PyTree, shared: PyTree) -> PyTree:
+        """Shapes and types of a chunk's result."""
+        return jax.eval_shape(self._functions["finish"], self.state_like(own, shared))
+
+
+def _run_chunk(
+    lifted: _Lifted, own: PyTree, shared: PyTree, store: Store | None, name: str, on_period: Callable[[int], None]
+) -> tuple[PyTree, Float[np.ndarray, " times"]]:
+    """Take one chunk from its start, or from its checkpoint, to the end, and time it."""
+    begun = store and store.load(name)
+    if begun:
+        state, seconds, done = _from_arrays(begun, (lifted.state_like(own, shared), 0, 0))
+        done = int(done)
+    else:
+        seconds, done = np.zeros(lifted.periods + 1), 0
+        state, seconds[0] = lifted.call("start", own, shared)
+    block = 1
+    saved = time.perf_counter()
+    try:
+        while done < lifted.periods:
+            until = min(done + block, lifted.periods)
+            state, elapsed = lifted.call("advance", own, shared, state, jnp.int32(until))
+            seconds[done + 1 : until + 1] = elapsed / (until - done)
+            block = max(1, min(2 * block, int(BLOCK_SECONDS * (until - done) / elapsed)))
+            done = until
+            on_period(done)
+            if store and time.perf_counter() - saved > CHECKPOINT_SECONDS:
+                store.save(name, _to_arrays((state, seconds, done)))
+                saved = time.perf_counter()
+    except KeyboardInterrupt:
+        if store:
+            store.save(name, _to_arrays((state, seconds, done)))
+        raise
+    return state, seconds
+
+
+def _to_arrays(tree: PyTree) -> dict[str, np.ndarray]:
+    """A tree as named arrays, for a store."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    named = {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in leaves}
-    return named | {"seconds": seconds}
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in leaves}
 
 
-def _from_arrays(arrays: Mapping[str, np.ndarray], like: PyTree) -> tuple[PyTree, np.ndarray]:
-    """The tree, in the form of `like`, and the timing that `_to_arrays` made arrays of."""
+def _from_arrays(arrays: Mapping[str, np.ndarray], like: PyTree) -> PyTree:
+    """The tree, in the form of `like`, that `_to_arrays` took apart."""
     paths, treedef = jax.tree_util.tree_flatten_with_path(like)
     names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in paths]
-    return jax.tree.unflatten(treedef, [arrays[name] for name in names]), np.array(arrays["seconds"])
+    if set(names) != set(arrays):
+        raise UserError("the checkpoints are from another version of mlpjax: delete them, or choose another folder")
+    return jax.tree.unflatten(treedef, [arrays[name] for name in names])
 
 
-def map_seeds(function: Callable[..., Any], own: PyTree, *shared: Any, chunk: int) -> PyTree:
+def map_seeds(
+    function: Callable[..., Any],
+    own: PyTree,
+    *shared: Any,
+    chunk: int,
+    on_progress: OnProgress = lambda done, total: None,
+) -> PyTree:
     """Lift any pure function of one network over many.
 
     Args:
@@ -229,6 +265,7 @@ def map_seeds(function: Callable[..., Any], own: PyTree, *shared: Any, chunk: in
         own: a tree of arrays with a leading axis, one row for each network: keys, members, parameters.
         shared: further arguments, the same for all.
         chunk: how many networks side by side.
+        on_progress: told what is done and what there is to do, in networks.
 
     Returns:
         The results on the host, stacked along a leading axis.
@@ -239,7 +276,7 @@ def map_seeds(function: Callable[..., Any], own: PyTree, *shared: Any, chunk: in
         periods=0,
         finish=lambda state: state,
     )
-    return run(work, own, shared, chunk=chunk)[0]
+    return run(work, own, shared, chunk=chunk, on_progress=on_progress)[0]
 
 
 class Trained(NamedTuple):
@@ -271,7 +308,7 @@ def train_many(
     freeze: Collection[str] = (),
     chunk: int | None = None,
     store: Store | None = None,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> Trained:
     """Train one network from every seed.
 
@@ -285,7 +322,7 @@ def train_many(
         freeze: names of the keys (init, order, dropout, sample) that all networks share.
         chunk: how many networks side by side; by default as many as the cache holds.
         store: keeps results as they come; what it has is not trained again.
-        on_progress: told the network-periods done and the total, about once a second.
+        on_progress: told what is done and what there is to do, in periods of one network, about once a second.
 
     Returns:
         The trained networks in the order of `seeds`. One that diverges does no harm to the others.

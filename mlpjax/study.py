@@ -11,14 +11,6 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
 from mlpjax.data import check, load
@@ -26,6 +18,7 @@ from mlpjax.environment import environment
 from mlpjax.errors import UserError
 from mlpjax.findings import Findings, find
 from mlpjax.models import MLP
+from mlpjax.progress import progress_bar
 from mlpjax.recipe import Recipe
 from mlpjax.report.figures import png, sample_sheet
 from mlpjax.report.study_page import SUMMARY_HEADER, study_page, summary_rows
@@ -176,12 +169,7 @@ def run_study(study: Study, out: Path, command: Sequence[str], console: Console)
         scale = np.repeat([study.model.scale, 0.0], [study.seeds, study.controls])
         what = f"{study.seeds} random and {study.controls} all-zero starts"
         try:
-            with _progress(console) as bar:
-                task = bar.add_task(f"{what}: compiling", total=len(seeds) * study.recipe.evaluations)
-
-                def on_progress(done: int, total: int) -> None:
-                    bar.update(task, completed=done, total=total, description=what)
-
+            with progress_bar(what, console=console) as on_progress:
                 everyone = train_many(
                     study.model,
                     study.recipe,
@@ -248,17 +236,3 @@ def _print_table(console: Console, title: str, header: Sequence[str], rows: Sequ
     for row in rows:
         table.add_row(*row)
     console.print(table)
-
-
-def _progress(console: Console) -> Progress:
-    """A bar with the epochs of all networks together, the time taken and the time left."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("epochs, taken"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-    )

@@ -249,6 +249,7 @@ def make_train(model: MLP, recipe: Recipe) -> Train:
         return row
 
     def own_sample(keys: Keys, data: Splits) -> Splits:
+        data = jax.tree.map(jnp.asarray, data)
         if recipe.sample_size is None:
             return data
         rows = jax.random.permutation(keys.sample, data.train.y.shape[0])[: recipe.sample_size]
@@ -262,7 +263,8 @@ def make_train(model: MLP, recipe: Recipe) -> Train:
 
     def advance(keys: Keys, data: Splits, progress: Progress, until: Int[Array, ""]) -> Progress:
         data = own_sample(keys, data)
-        examples = data.train.y.shape[0]
+        x, y = map(jnp.asarray, data.train)
+        examples = len(y)
         batch_size = recipe.batch_size
         train_step = make_train_step(model, recipe, steps_per_epoch(examples, batch_size) * recipe.epochs)
 
@@ -271,14 +273,14 @@ def make_train(model: MLP, recipe: Recipe) -> Train:
 
         def minibatch(state: TrainState, rows_and_weight: tuple[Array, Array]) -> tuple[TrainState, Array]:
             rows, weight = rows_and_weight
-            batch = Batch(scale(data.train.x[rows]), jnp.asarray(data.train.y)[rows], weight)
+            batch = Batch(scale(x[rows]), y[rows], weight)
             state, metrics = train_step(state, batch, dropout_key(state))
             return state, metrics.grad_norm
 
         def epoch(_: Int[Array, ""], carry: tuple[TrainState, Array]) -> tuple[TrainState, Array]:
             state, _norm = carry
             if batch_size is None:
-                batch = Batch(scale(data.train.x), jnp.asarray(data.train.y), jnp.ones(examples))
+                batch = Batch(scale(x), y, jnp.ones(examples))
                 state, metrics = train_step(state, batch, dropout_key(state))
                 return state, metrics.grad_norm
             key = jax.random.fold_in(keys.order, state.step)

@@ -108,9 +108,7 @@ def test_values_and_slopes_equal_the_closed_forms(name, dtype):
     # Of all, mish's slope is rounded worst: its 1 - tanh^2 is multiplied by z.
     rounding = 200 * jnp.finfo(dtype).eps if name == "mish" else 16 * jnp.finfo(dtype).eps
     np.testing.assert_allclose(of_z(name)(z), EXPECTED[name](exact_z), rtol=rounding, atol=rounding)
-    np.testing.assert_allclose(
-        slope(of_z(name))(z), EXPECTED_SLOPE[name](exact_z), rtol=rounding, atol=rounding
-    )
+    np.testing.assert_allclose(slope(of_z(name))(z), EXPECTED_SLOPE[name](exact_z), rtol=rounding, atol=rounding)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -113,9 +113,7 @@ CLAIMS = [
 
 
 def test_results_keep_the_contract(tmp_path: Path) -> None:
-    path = write_results(
-        tmp_path / "new", "islr", CLAIMS, 412.04, {"epochs": 30}, False, "python experiments/islr.py"
-    )
+    path = write_results(tmp_path / "new", "islr", CLAIMS, 412.04, {"epochs": 30}, False, "python experiments/islr.py")
     assert path == tmp_path / "new" / "results.json"
     results = json.loads(path.read_text())
     assert results["claims"][0] == {
@@ -251,9 +249,7 @@ def test_ledger_of_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "{}", '{"claims": [{"name": "a"}]}', "[]"])
-def test_a_file_that_is_no_result_is_named(
-    text: str, results_dir: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_file_that_is_no_result_is_named(text: str, results_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (results_dir / "broken.json").write_text(text)
     with pytest.raises(SystemExit) as exit_:
         main(results_dir)

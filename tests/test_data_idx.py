@@ -111,9 +111,7 @@ def test_a_bad_file_is_refused_with_what_was_found(tmp_path, raw, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "damage", [lambda raw: raw[:-20], lambda raw: raw[:10] + b"\xff" * 40, lambda _: WHOLE]
-)
+@pytest.mark.parametrize("damage", [lambda raw: raw[:-20], lambda raw: raw[:10] + b"\xff" * 40, lambda _: WHOLE])
 def test_a_damaged_gzip_file_is_refused(tmp_path, damage):
     write_set(tmp_path, gz=True)
     path = tmp_path / f"train-{IMAGES}.gz"

@@ -100,9 +100,7 @@ def test_colour_images_have_no_grey_image_shape(tmp_path):
         png.seek(0)
         return {"image": png, "label": i % 3}
 
-    prepare(
-        tmp_path, "tiny_colours", {"image": tfds.features.Image(shape=(4, 4, 3)), "label": LABEL}, example
-    )
+    prepare(tmp_path, "tiny_colours", {"image": tfds.features.Image(shape=(4, 4, 3)), "label": LABEL}, example)
     data = load("tfds:tiny_colours", data_dir=tmp_path)
     assert (data.features, data.image_shape) == (48, None)
 
@@ -154,7 +152,5 @@ def test_a_set_without_test_split_is_refused(tmp_path):
 )
 def test_rows_that_are_not_one_fixed_array_with_a_class_are_refused(tmp_path, name, features, supervised):
     prepare(tmp_path, name, features, image_example, supervised=supervised)
-    with pytest.raises(
-        UserError, match=r"not one image or vector of fixed size with a class label .*image, label"
-    ):
+    with pytest.raises(UserError, match=r"not one image or vector of fixed size with a class label .*image, label"):
         load(f"tfds:{name}", data_dir=tmp_path)

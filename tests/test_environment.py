@@ -21,9 +21,7 @@ def test_environment_is_json_with_the_versions_that_are_imported() -> None:
     assert found["device"].startswith(f"{jax.devices()[0].device_kind} x {len(jax.devices())}, ")
 
 
-def test_revision_is_that_of_the_own_checkout_and_of_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_revision_is_that_of_the_own_checkout_and_of_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def git(*arguments: str) -> str:
         identity = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
         command = ["git", "-C", str(tmp_path), *identity, *arguments]

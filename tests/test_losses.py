@@ -86,8 +86,7 @@ def test_binary_cross_entropy_equals_scikit_learn(outputs, binary_labels):
     logits = outputs[:, :1]
     probabilities = expit(np.asarray(logits[:, 0], np.float64))
     expected = [
-        log_loss([label], [p], labels=[0, 1])
-        for label, p in zip(binary_labels.tolist(), probabilities, strict=True)
+        log_loss([label], [p], labels=[0, 1]) for label, p in zip(binary_labels.tolist(), probabilities, strict=True)
     ]
     np.testing.assert_allclose(binary_cross_entropy(logits, binary_labels), expected, rtol=1e-5)
 
@@ -112,9 +111,7 @@ def test_squared_error_of_a_single_output_takes_the_label_as_target(outputs, bin
 def test_integer_and_one_hot_labels_agree(loss, outputs, labels):
     one_hot = identity_rows(labels)
     np.testing.assert_array_equal(LOSSES[loss](outputs, labels), LOSSES[loss](outputs, one_hot))
-    np.testing.assert_array_equal(
-        LOSSES[loss](outputs, labels), LOSSES[loss](outputs, labels.astype(jnp.uint8))
-    )
+    np.testing.assert_array_equal(LOSSES[loss](outputs, labels), LOSSES[loss](outputs, labels.astype(jnp.uint8)))
     np.testing.assert_array_equal(correct(outputs, labels, loss), correct(outputs, one_hot, loss))
 
 

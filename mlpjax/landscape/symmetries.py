@@ -12,7 +12,7 @@ def distinct_units(params: Params, tolerance: float = 1e-3) -> Int[Array, " hidd
     """How many different hidden units every hidden layer has.
 
     Two units of a layer are the same where their weights v and w (the kernel's column with the bias) have
-    ||v - w|| <= tolerance max(||v||, ||w||): whatever the input, they then give the same output. Equal weights may
+    ||v - w|| <= tolerance max(||v||, ||w||), with ||.|| the largest absolute component: whatever the input, they then give the same output. Equal weights may
     differ by rounding, since a matrix product adds up different columns in different orders; the tolerance allows that.
 
     Args:
@@ -29,10 +29,10 @@ def _distinct_columns(layer: Params, tolerance: float) -> Int[Array, ""]:
     columns = layer["kernel"].T
     if "bias" in layer:
         columns = jnp.concatenate([columns, layer["bias"][:, None]], axis=1)
-    lengths = jnp.linalg.norm(columns, axis=1)
+    lengths = jnp.max(jnp.abs(columns), axis=1)  # no squares, which underflow where weights are tiny
 
     def repeats(unit: Int[Array, ""]) -> Array:
-        distance: Float[Array, " units"] = jnp.linalg.norm(columns - columns[unit][None], axis=1)
+        distance: Float[Array, " units"] = jnp.max(jnp.abs(columns - columns[unit][None]), axis=1)
         same = distance <= tolerance * jnp.maximum(lengths, lengths[unit])
         return jnp.any(same & (jnp.arange(len(lengths)) < unit))
 
