@@ -12,8 +12,9 @@ def distinct_units(params: Params, tolerance: float = 1e-3) -> Int[Array, " hidd
     """How many different hidden units every hidden layer has.
 
     Two units of a layer are the same where their weights v and w (the kernel's column with the bias) have
-    ||v - w|| <= tolerance max(||v||, ||w||), with ||.|| the largest absolute component: whatever the input, they then give the same output. Equal weights may
-    differ by rounding, since a matrix product adds up different columns in different orders; the tolerance allows that.
+    ||v - w|| <= tolerance max(||v||, ||w||), with ||.|| the largest absolute component: whatever the input, they then
+    give the same output. Equal weights may differ by rounding, since a matrix product adds up different columns in
+    different orders; the tolerance allows that.
 
     Args:
         params: the network's parameters.

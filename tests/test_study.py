@@ -1,0 +1,149 @@
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mlpjax.cli import main
+from mlpjax.stats import bootstrap_ci
+
+SMALL = [
+    *["study", "--data", "xor", "--widths", "2", "8", "2", "--batch-size", "50", "--learning-rate", "0.01"],
+    *["--seeds", "5", "--controls", "2", "--chunk", "2", "--grid", "5"],
+]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("study") / "run"
+    main([*SMALL, "--epochs", "4", "--out", str(out)])
+    return out
+
+
+def test_a_run_is_the_folder_that_others_rely_on(finished):
+    config = json.loads((finished / "config.json").read_text())
+    assert config["config"]["recipe"]["learning_rate"] == 0.01
+    assert config["config"]["model"]["widths"] == [2, 8, 2]
+    metrics = pd.read_parquet(finished / "metrics.parquet")
+    assert metrics.columns.tolist() == ["seed", "epoch", "split", "metric", "value"]
+    assert set(metrics["seed"]) == {0, 1, 2, 3, 4}
+    assert set(metrics["epoch"]) == {0, 1, 2, 3, 4}
+    assert set(metrics["metric"]) == {"loss", "accuracy", "grad_norm", "seconds"}
+    summary = json.loads((finished / "summary.json").read_text())
+    assert summary["seeds"] == 5
+    assert summary["diverged"] == []
+    assert summary["seconds"] > 0
+    last = metrics[(metrics["epoch"] == 4) & (metrics["split"] == "test")]
+    error = 100 * (1 - last[last["metric"] == "accuracy"]["value"].to_numpy())
+    assert summary["test_error"]["mean"] == pytest.approx(error.mean())
+    assert summary["test_error"]["sd"] == pytest.approx(error.std(ddof=1))
+    assert summary["test_error"]["ci95"] == pytest.approx(bootstrap_ci(error))
+    for name in ("train_loss", "test_loss", "train_error", "test_error"):
+        assert summary[name].keys() == {"mean", "sd", "min", "median", "max", "ci95"}
+    assert (finished / "checkpoints").is_dir()
+    figures = {path.name for path in (finished / "figures").iterdir()}
+    assert {"samples.png", "learning_curves.png", "final_loss.png", "surface.png", "line.png"} <= figures
+
+
+def test_units_of_the_all_zero_controls_stay_identical(finished):
+    summary = json.loads((finished / "summary.json").read_text())
+    assert summary["controls"]["seeds"] == 2
+    assert summary["controls"]["distinct_units"]["layer 1"]["max"] == 1
+    assert summary["distinct_units"]["layer 1"]["min"] == 8
+    assert summary["controls"]["test_error"]["mean"] >= 40  # ReLU with zero weights learns the bias alone
+    controls = pd.read_parquet(finished / "controls.parquet")
+    assert set(controls["seed"]) == {0, 1}
+
+
+def test_the_report_is_one_file_that_needs_no_other(finished):
+    page = (finished / "report.html").read_text()
+    assert "<script" not in page
+    sources = re.findall(r'(?:src|href)="([^"]{0,20})', page)
+    assert sources
+    assert all(source.startswith(("data:image/png", "#")) for source in sources)
+    assert page.count("<img") == 7  # all figures but the gallery of digits, and the sheet of samples
+    assert "Hidden layer 1 of the 2 controls has 1 different unit out of 8" in page
+
+
+def test_the_same_command_trains_nothing_again_and_finds_the_same(finished):
+    before = {path: path.stat().st_mtime_ns for path in (finished / "checkpoints").iterdir()}
+    summary = (finished / "summary.json").read_text()
+    main([*SMALL, "--epochs", "4", "--out", str(finished)])
+    assert {path: path.stat().st_mtime_ns for path in (finished / "checkpoints").iterdir()} == before
+    assert (finished / "summary.json").read_text() == summary
+
+
+def test_another_configuration_is_refused_by_name(finished, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([*SMALL, "--epochs", "5", "--out", str(finished)])
+    assert stop.value.code == 2
+    assert "holds a run with epochs 4, not 5" in capsys.readouterr().err
+
+
+def test_one_seed_that_diverges_is_still_a_report(tmp_path, capsys):
+    command = [*SMALL, "--seeds", "1", "--controls", "0", "--epochs", "2", "--out", str(tmp_path / "run")]
+    main([*command, "--optimizer", "sgd", "--loss", "squared_error", "--learning-rate", "1e20"])
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["diverged"] == [0]
+    assert summary["test_error"] is None
+    assert "Diverged, and left out of the figures: seeds 0" in capsys.readouterr().out
+    assert "Diverged and left out: seeds 0" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_other_data_and_a_network_without_a_hidden_layer(tmp_path):
+    command = ["study", "--data", "mnist1d", "--widths", "40", "10", "--seeds", "2", "--controls", "1", "--epochs", "1"]
+    main([*command, "--grid", "3", "--out", str(tmp_path / "run")])
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["test_error"]["mean"] < 90
+
+
+LONG = [*SMALL, "--epochs", "3000", "--eval-every", "10"]
+
+
+def start(out: Path) -> subprocess.Popen:
+    command = [sys.executable, "-c", "from mlpjax.cli import main; main()", *LONG, "--out", str(out)]
+    environment = os.environ | {"XLA_FLAGS": ""}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(path: Path) -> None:
+    for _ in range(1200):
+        if path.exists():
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{path} did not come")
+
+
+def figures_of(out: Path) -> list:
+    frames = [pd.read_parquet(out / f"{name}.parquet") for name in ("metrics", "controls")]
+    return [frame[frame["metric"] != "seconds"]["value"].to_numpy() for frame in frames]
+
+
+def test_a_killed_and_an_interrupted_study_find_what_an_undisturbed_one_finds(tmp_path):
+    """SIGKILL after the first chunk, Ctrl-C after the second, then the same command to the end."""
+    undisturbed = start(tmp_path / "undisturbed")
+    assert undisturbed.wait(timeout=300) == 0, undisturbed.stderr.read()
+    out = tmp_path / "disturbed"
+    killed = start(out)
+    wait_for(out / "checkpoints" / "chunk-00000.npz")
+    killed.kill()
+    assert killed.wait() == -signal.SIGKILL
+    interrupted = start(out)
+    wait_for(out / "checkpoints" / "chunk-00001.npz")
+    interrupted.send_signal(signal.SIGINT)
+    said, _ = interrupted.communicate(timeout=60)
+    assert interrupted.returncode == 130
+    assert "to go on, give the same command" in said
+    assert not (out / "report.html").exists()
+    assert list((out / "checkpoints").glob("*-partial.npz"))
+    resumed = start(out)
+    assert resumed.wait(timeout=300) == 0, resumed.stderr.read()
+    for found, expected in zip(figures_of(out), figures_of(tmp_path / "undisturbed"), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert not [path for path in out.rglob(".*.tmp")]
