@@ -175,7 +175,7 @@ def write_results(
     return path
 
 
-Body: TypeAlias = Callable[[int, bool, Path], tuple[Sequence[Claim], dict[str, Any]]]
+Body: TypeAlias = Callable[..., tuple[Sequence[Claim], dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -188,6 +188,12 @@ class _Options:
     """Take under a minute, with fewer seeds unless --seeds is given; perhaps too few to settle the claims."""
 
 
+@dataclass(frozen=True)
+class _OptionsWithData(_Options):
+    data: str = ""
+    """Folder of the four idx files of the data set."""
+
+
 def run_experiment(
     name: str,
     docstring: str,
@@ -195,8 +201,10 @@ def run_experiment(
     full_seeds: int,
     quick_seeds: int,
     argv: Sequence[str] | None = None,
+    *,
+    data: str | None = None,
 ) -> None:
-    """Run `python experiments/NAME.py [--seeds N] [--quick] [--out DIR]`: parse, run, print and write.
+    """Run `python experiments/NAME.py [--seeds N] [--quick] [--out DIR] [--data DIR]`: parse, run, print and write.
 
     Prints the verdicts and writes `DIR/results.json`. A user's error ends in one line and exit code 2.
 
@@ -207,14 +215,19 @@ def run_experiment(
         full_seeds: the default number of seeds.
         quick_seeds: the default number of seeds with `--quick`.
         argv: the arguments; those of the command line if None.
+        data: the default of `--data`, for an experiment on files of the user's: their folder is then the fourth
+            argument of `body`. With None there is no such option.
     """
     argv = sys.argv[1:] if argv is None else argv
+    default = _Options(quick_seeds if "--quick" in argv else full_seeds, Path("runs") / name)
+    if data is not None:
+        default = _OptionsWithData(default.seeds, default.out, data=data)
     options = tyro.cli(
-        _Options,
+        type(default),
         prog=f"python experiments/{name}.py",
         description=docstring,
         args=argv,
-        default=_Options(quick_seeds if "--quick" in argv else full_seeds, Path("runs") / name),
+        default=default,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     command = [
@@ -223,13 +236,15 @@ def run_experiment(
         "--seeds",
         str(options.seeds),
         *["--quick"] * options.quick,
+        *["--data", "DIR"] * (data is not None),  # the folder's place says nothing to anyone else
     ]
+    folder = [options.data] if isinstance(options, _OptionsWithData) else []
     try:
         if options.seeds < 1:
             raise UserError(f"--seeds {options.seeds}: give at least 1")
         options.out.mkdir(parents=True, exist_ok=True)
         start = time.perf_counter()
-        claims, config = body(options.seeds, options.quick, options.out)
+        claims, config = body(options.seeds, options.quick, options.out, *folder)
         seconds = time.perf_counter() - start
         console = Console(markup=False)
         console.print(_verdicts(name, claims))

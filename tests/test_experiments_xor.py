@@ -1,0 +1,104 @@
+"""The XOR experiment: its parts have known answers, and its body keeps the contract."""
+
+import importlib.util
+import itertools
+import json
+from pathlib import Path
+from types import ModuleType
+
+import jax
+import numpy as np
+import pytest
+
+from mlpjax.claims import run_experiment
+from mlpjax.data import Split, load
+from mlpjax.seeds import make_members, run
+
+
+@pytest.fixture(scope="module")
+def xor() -> ModuleType:
+    path = Path(__file__).parent.parent / "experiments" / "xor.py"
+    spec = importlib.util.spec_from_file_location("xor_experiment", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def sigmoid(z: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-z))
+
+
+def first_epoch(params: dict, rate: float, epochs: int) -> int:
+    """When gradient descent with momentum solves the four points: the chain rule by hand, in float64."""
+    x, y = np.array([[0, 0], [0, 1], [1, 0], [1, 1]]), np.array([[0], [1], [1], [0]])
+    weights = [np.array(params[f"dense_{i}"][part], np.float64) for i in range(2) for part in ("kernel", "bias")]
+    velocity = [np.zeros_like(weight) for weight in weights]
+    for epoch in range(epochs + 1):
+        w, b, v, c = weights
+        hidden = sigmoid(x @ w + b)
+        output = sigmoid(hidden @ v + c)
+        if epoch and np.abs(output - y).max() < 0.4:
+            return epoch
+        at_output = 2 / 4 * (output - y) * output * (1 - output)
+        at_hidden = at_output @ v.T * hidden * (1 - hidden)
+        grads = [x.T @ at_hidden, at_hidden.sum(0), hidden.T @ at_output, at_output.sum(0)]
+        velocity = [0.9 * before + grad for before, grad in zip(velocity, grads, strict=True)]
+        weights = [weight - rate * step for weight, step in zip(weights, velocity, strict=True)]
+    return 0
+
+
+def test_race_agrees_with_backpropagation_by_hand(xor: ModuleType) -> None:
+    rates = np.array([0.25, 0.5, 0.5, 0.5, 1.0, 2.0, 2.0])
+    members = make_members(range(len(rates)), {"learning_rate": rates})
+    work = xor.make_race(xor.POINTS_MODEL, xor.POINTS_RECIPE)
+    solved_at, _ = run(work, members, xor.POINTS, chunk=4)
+    inits = jax.vmap(xor.POINTS_MODEL.init)(members.keys.init)
+    expected = [
+        first_epoch(jax.tree.map(lambda leaf, i=i: leaf[i], inits), rate, xor.POINTS_RECIPE.epochs)
+        for i, rate in enumerate(rates)
+    ]
+    assert np.count_nonzero(expected) >= 4
+    # Rounding may shift the crossing of the threshold after hundreds of steps.
+    np.testing.assert_allclose(solved_at, expected, rtol=0.01, atol=1)
+
+
+def test_best_line_gets_three_corners_of_four(xor: ModuleType) -> None:
+    corners = load("xor", n=4, noise=0).train
+    assert xor.best_line(corners) == 75
+    assert xor.quadrant_rule(corners) == 100
+
+
+def test_best_line_agrees_with_lines_through_all_pairs(xor: ModuleType) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        x = rng.standard_normal((9, 2)).astype(np.float32)
+        y = rng.integers(0, 2, 9).astype(np.int32)
+        best = max(y.mean(), 1 - y.mean())
+        # Some best line touches two points, which a slight turn or shift puts on either side of it.
+        for i, j in itertools.combinations(range(9), 2):
+            normal = np.array([x[i, 1] - x[j, 1], x[j, 0] - x[i, 0]])
+            side = (x - x[i]) @ normal > 0
+            for on_line in itertools.product([False, True], repeat=2):
+                side[[i, j]] = on_line
+                hits = np.mean(side == y)
+                best = max(best, hits, 1 - hits)
+        assert xor.best_line(Split(x, y), directions=20_000) == pytest.approx(100 * best)
+
+
+def test_experiment_keeps_the_contract(xor: ModuleType, tmp_path: Path) -> None:
+    run_experiment("xor", xor.__doc__, xor.body, 100_000, 4000, ["--seeds", "60", "--quick", "--out", str(tmp_path)])
+    results = json.loads((tmp_path / "results.json").read_text())
+    claims = {claim["name"]: claim for claim in results["claims"]}
+    linear, relu = claims["blobs: linear network, loss"], claims["blobs: ReLU network, loss"]
+    assert linear["measured"] == pytest.approx(np.log(2), abs=3e-3)
+    assert (linear["verdict"], linear["seeds"]) == ("holds", 6)
+    assert relu["measured"] < 0.5
+    assert claims["blobs: ReLU network, accuracy"]["measured"] > 95
+    assert claims["blobs: best line, accuracy over draws of the points"]["verdict"] == "new"
+    mean = claims["four points, error is the mean: seeds that solve it"]
+    assert mean["seeds"] == 60
+    assert mean["published"] == pytest.approx(83.33, abs=0.01)
+    for figure in ("xor_regions", "xor_loss", "xor_epochs"):
+        assert (tmp_path / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
