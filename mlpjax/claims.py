@@ -181,7 +181,7 @@ Body: TypeAlias = Callable[..., tuple[Sequence[Claim], dict[str, Any]]]
 @dataclass(frozen=True)
 class _Options:
     seeds: int
-    """Real of random seeds; more give a narrower interval."""
+    """Number of random seeds; more give a narrower interval."""
     out: Path
     """Folder for results.json and the figures."""
     quick: bool = False

@@ -13,7 +13,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from mlpjax.data import check, load
+from mlpjax.data import Dataset, check, load
 from mlpjax.environment import environment
 from mlpjax.errors import UserError
 from mlpjax.findings import Findings, find
@@ -22,7 +22,7 @@ from mlpjax.progress import progress_bar
 from mlpjax.recipe import Recipe
 from mlpjax.report.figures import png, sample_sheet
 from mlpjax.report.study_page import SUMMARY_HEADER, study_page, summary_rows
-from mlpjax.runs import open_run
+from mlpjax.runs import RunFolder, open_run
 from mlpjax.seeds import Trained, train_many
 from mlpjax.stats import summarise
 from mlpjax.train import check_fit
@@ -159,64 +159,66 @@ def run_study(study: Study, out: Path, command: Sequence[str], console: Console)
     dataset = load(study.data)
     check_fit(study.model, study.recipe, dataset)
     facts = check(dataset).table()
-    with open_run(out, dataclasses.asdict(study)) as run:
-        sheet = png(sample_sheet(dataset))
-        run.write("figures/samples.png", sheet)
-        _print_table(console, "The data", [], facts)
-        console.print(f"Samples of it: {run.path / 'figures/samples.png'}\n", soft_wrap=True)
-        seeds = [*study.random_seeds, *study.control_seeds]
-        # A control is the same program with its initial draw multiplied by zero.
-        scale = np.repeat([study.model.scale, 0.0], [study.seeds, study.controls])
-        what = f"{study.seeds} random and {study.controls} all-zero starts"
-        try:
-            with progress_bar(what, console=console) as on_progress:
-                everyone = train_many(
-                    study.model,
-                    study.recipe,
-                    dataset,
-                    seeds,
-                    sweep={"scale": scale},
-                    freeze=study.freeze,
-                    chunk=study.chunk,
-                    store=run.checkpoints(),
-                    on_progress=on_progress,
+    _print_table(console, "The data", [], facts)
+    try:
+        with open_run(out, dataclasses.asdict(study)) as run:
+            sheet = png(sample_sheet(dataset))
+            run.write("figures/samples.png", sheet)
+            console.print(f"Samples of it: {out / 'figures/samples.png'}\n", soft_wrap=True)
+            trained = _train(study, dataset, run, console)
+            with console.status("Looking at the landscape"):
+                findings = find(study.model, study.recipe, dataset, trained, study.grid)
+            summary = summarise_study(trained, findings)
+            metrics = {group: tidy(networks, study.recipe.eval_every) for group, networks in trained.items()}
+            for group, frame in metrics.items():
+                name = {"random": "metrics", "zero": "controls"}[group]
+                run.write(f"{name}.parquet", frame.to_parquet(index=False))
+            with console.status("Drawing the report"):
+                page, pictures = study_page(
+                    settings=dataclasses.asdict(study),
+                    environment=environment(),
+                    command=shlex.join(command),
+                    dataset=dataset,
+                    facts=facts,
+                    sheet=sheet,
+                    trained=trained,
+                    metrics=metrics,
+                    summary=summary,
+                    findings=findings,
                 )
-        except KeyboardInterrupt:
-            console.print(
-                f"\nInterrupted. What is done is saved in {out}; to go on, give the same command:\n"
-                f"  {shlex.join(command)}",
-                soft_wrap=True,
-            )
-            raise
-        trained = {"random": everyone.select(range(study.seeds))}
-        if study.controls:
-            trained["zero"] = everyone.select(range(study.seeds, len(seeds)))
-        with console.status("Looking at the landscape"):
-            findings = find(study.model, study.recipe, dataset, trained, study.grid)
-        summary = summarise_study(trained, findings)
-        run.write_json("summary.json", summary)
-        for name, group in (("metrics", "random"), ("controls", "zero")):
-            if group in trained:
-                run.write(f"{name}.parquet", tidy(trained[group], study.recipe.eval_every).to_parquet(index=False))
-        with console.status("Drawing the report"):
-            page, pictures = study_page(
-                settings=dataclasses.asdict(study),
-                environment=environment(),
-                command=shlex.join(command),
-                dataset=dataset,
-                facts=facts,
-                sheet=sheet,
-                trained=trained,
-                metrics={group: tidy(networks, study.recipe.eval_every) for group, networks in trained.items()},
-                summary=summary,
-                findings=findings,
-            )
             for name, picture in pictures.items():
                 run.write(f"figures/{name}.png", picture)
             run.write("report.html", page.encode())
+            run.write_json("summary.json", summary)
+    except KeyboardInterrupt:
+        console.print(
+            f"\nInterrupted. What is done is saved in {out}; to go on, give the same command:", soft_wrap=True
+        )
+        console.print(f"  {shlex.join(command)}", soft_wrap=True)
+        raise
     _print_summary(console, f"{study.model.name}, {study.seeds} seeds on {dataset.name}", summary)
     console.print(f"The report: {out / 'report.html'}", soft_wrap=True)
     return summary
+
+
+def _train(study: Study, dataset: Dataset, run: RunFolder, console: Console) -> dict[str, Trained]:
+    """Train both groups as one; a control is the same program with its initial draw multiplied by zero."""
+    with progress_bar(f"{study.seeds} random and {study.controls} all-zero starts", console=console) as on_progress:
+        networks = train_many(
+            study.model,
+            study.recipe,
+            dataset,
+            [*study.random_seeds, *study.control_seeds],
+            sweep={"scale": np.repeat([study.model.scale, 0.0], [study.seeds, study.controls])},
+            freeze=study.freeze,
+            chunk=study.chunk,
+            store=run.checkpoints(),
+            on_progress=on_progress,
+        )
+    groups = {"random": networks.select(range(study.seeds))}
+    if study.controls:
+        groups["zero"] = networks.select(range(study.seeds, study.seeds + study.controls))
+    return groups
 
 
 def _print_summary(console: Console, title: str, summary: Mapping[str, Any]) -> None:
