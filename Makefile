@@ -1,15 +1,16 @@
-# Every target sets up what it needs in an environment of its own, .venv.
+# Every target sets up what it needs in an environment of its own, $(VENV).
 PYTHON ?= python3
-VENV := .venv
+VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help study test test-slow lint ledger experiments clean
+.PHONY: help study test test-slow lint experiments ledger constraints clean
 
 help:  ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo 'Another Python or environment: make test PYTHON=python3.12 VENV=/tmp/venv312'
 
-study: $(VENV)/installed  ## Train 64 seeds on real digits and write runs/*/report.html
+study: $(VENV)/installed  ## Train 64 networks on real digits, each from a seed of its own, and write runs/*/report.html
 	$(BIN)/mlpjax study
 
 test: $(VENV)/installed-test  ## Check style and types, and run the test suite
@@ -31,17 +32,28 @@ experiments: $(VENV)/installed  ## Run every experiment in full (see experiments
 ledger: $(VENV)/installed  ## Make experiments/README.md from the committed results
 	$(BIN)/python -m mlpjax.claims
 
-clean:  ## Remove the environment and every cache, but no run
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+# Made with the oldest Python: the newest releases that it can have, newer Pythons can have too.
+constraints: PYTHON := python3.11
+constraints:  ## Pin the newest versions of everything in .constraints.txt
+	rm -rf $(VENV)/fresh
+	$(PYTHON) -m venv $(VENV)/fresh
+	$(VENV)/fresh/bin/pip install -q -e '.[test]'
+	$(VENV)/fresh/bin/pip freeze --all --exclude pip --exclude-editable > .constraints.txt
+	rm -rf $(VENV)/fresh
 
-$(VENV)/bin/pip:
-	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or later is needed: make PYTHON=python3.12 ...")'
+clean:  ## Remove the environment and every cache, but no run
+	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/installed: pyproject.toml .constraints.txt | $(VENV)/bin/pip
+$(VENV)/installed: pyproject.toml .constraints.txt | $(BIN)/pip
+	@echo 'Installing mlpjax with all it needs, 1.3 GB, into $(VENV): a minute or two, this once'
 	$(BIN)/pip install -q -c .constraints.txt -e .
 	@touch $@
 
-$(VENV)/installed-test: $(VENV)/installed
+$(VENV)/installed-test: pyproject.toml .constraints.txt | $(BIN)/pip
+	@echo 'Installing mlpjax with all it needs, 1.4 GB, into $(VENV): a minute or two, this once'
 	$(BIN)/pip install -q -c .constraints.txt -e '.[test]'
-	@touch $@
+	@touch $(VENV)/installed $@

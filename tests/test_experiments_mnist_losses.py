@@ -1,0 +1,117 @@
+"""The experiment on losses, on few digits: what it keeps, its claims against known numbers."""
+
+import dataclasses
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlpjax import Dataset, Split, UserError, load
+from mlpjax.claims import run_experiment
+
+FILE = Path(__file__).parent.parent / "experiments" / "mnist_losses.py"
+
+
+@pytest.fixture(scope="module")
+def experiment() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("mnist_losses", FILE)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    """200 and 100 digits."""
+    whole = load("mnist5k")
+    train, test = (Split(split.x[:n], split.y[:n]) for split, n in ((whole.train, 200), (whole.test, 100)))
+    return Dataset("few", train, Split(train.x[:0], train.y[:0]), test, classes=10)
+
+
+def test_experiment_trains_draws_and_states(
+    experiment: ModuleType, digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, groups = experiment.train, {}
+    monkeypatch.setattr(experiment, "load", lambda _: digits)
+    monkeypatch.setattr(experiment, "train", lambda *args: groups.setdefault("all", train(*args)))
+    run_experiment("mnist_losses", "", experiment.body, 2, 2, ["--quick", "--out", str(tmp_path)], data="")
+
+    cost = {group: history["train_loss"] for group, history in groups["all"].items()}
+    np.testing.assert_array_equal(cost[experiment.MSE][:, 0], cost[experiment.CONTROL][:, 0])
+    assert (cost[experiment.CONTROL][:, 1] < cost[experiment.MSE][:, 1]).all()
+
+    results = json.loads((tmp_path / "results.json").read_text())
+    claims = {claim["name"]: claim for claim in results["claims"]}
+    assert set(experiment.COLOURS) <= {name.partition(":")[0] for name in claims}
+    assert {claim["seeds"] for claim in claims.values()} == {2}
+    assert (results["config"]["examples"], results["config"]["epochs"]) == (200, 10)
+    assert results["command"].endswith("--quick --data DIR")
+    assert (tmp_path / "mnist_losses.png").stat().st_size > 10_000
+
+
+def test_what_a_killed_run_kept_serves_the_same_run_alone_and_goes_when_it_is_done(
+    experiment: ModuleType, digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders: list[Path] = []
+
+    def fake(*args: Any, store: Any, **_: Any) -> Any:
+        folders.append(store.folder)
+        if store.folder.name == "cross_entropy" and len(folders) < 3:
+            raise KeyboardInterrupt
+        return SimpleNamespace(history={"train_loss": np.zeros((len(args[3]), 3))})
+
+    monkeypatch.setattr(experiment, "train_many", fake)
+    with pytest.raises(KeyboardInterrupt):
+        experiment.train(digits, 2, 2, tmp_path)
+    assert folders[0].is_dir()
+    other = dataclasses.replace(digits, train=Split(255 - digits.train.x, digits.train.y))
+    for dataset, seeds, epochs in ((digits, 3, 2), (digits, 2, 3), (other, 2, 2)):
+        experiment.train(dataset, seeds, epochs, tmp_path)
+    assert len(set(folders)) == len(folders)
+    assert folders[0].is_dir()
+    experiment.train(digits, 2, 2, tmp_path)
+    assert folders[-2:] == folders[:2]
+    assert not folders[0].exists()
+
+
+def test_a_published_run_holds_where_runs_lie_and_fails_far_from_it(experiment: ModuleType) -> None:
+    runs = np.array([97.6, 97.7, 97.8, 97.65, 97.75])
+    claim = experiment.reproduced("accuracy", "%", runs, published=97.7, last_digit=0.01)
+    # By hand: sd = 0.0790569, t(0.975, 4) = 2.7764451, sqrt(1 + 1/5) = 1.0954451.
+    assert claim.tolerance == pytest.approx(2.7764451 * 0.0790569 * 1.0954451 + 0.005, rel=1e-6)
+    assert claim.verdict == "holds"
+    assert experiment.reproduced("accuracy", "%", runs, published=98.4, last_digit=0.01).verdict == "fails"
+
+
+def test_the_gap_and_its_share_by_hand(experiment: ModuleType) -> None:
+    accuracies = {experiment.MSE: 0.90, experiment.CONTROL: 0.96, experiment.CROSS_ENTROPY: 0.98}
+    groups = {
+        group: {f"{split}_accuracy": np.full((3, 2), value) for split in ("train", "test")}
+        for group, value in accuracies.items()
+    }
+    *_, gap, rest, share = experiment.claims_of(groups, published=False)
+    assert (gap.measured, rest.measured, share.measured) == pytest.approx((8.0, 2.0, 75.0))
+    assert gap.verdict == "holds"
+
+
+def test_without_full_mnist_it_says_which_files_to_put_where(
+    experiment: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for data, said in (("", "--data FOLDER"), (str(tmp_path), str(tmp_path))):
+        with pytest.raises(SystemExit) as exit_:
+            argv = ["--out", str(tmp_path / "out"), "--data", data]
+            run_experiment("mnist_losses", "", experiment.body, 2, 2, argv, data="elsewhere")
+        assert exit_.value.code == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert "train-images-idx3-ubyte" in error and said in error
+
+
+def test_one_seed_is_refused(experiment: ModuleType, digits: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--seeds 1: give at least 2"):
+        experiment.settle(digits, 1, 1, tmp_path, published=False)

@@ -1,0 +1,75 @@
+"""The zero-start experiment, on few networks: what theory says of equal units, bit by bit."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlpjax import Dataset, Split, load
+from mlpjax.claims import run_experiment
+
+FILE = Path(__file__).parent.parent / "experiments" / "zero_init.py"
+
+
+@pytest.fixture(scope="module")
+def experiment() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("zero_init", FILE)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    """200 and 100 digits, an equal number of every class, of 49 coarse pixels each."""
+    whole = load("mnist5k")
+
+    def few(split: Split, each: int) -> Split:
+        rows = np.concatenate([np.flatnonzero(split.y == label)[:each] for label in range(10)])
+        coarse = split.x[rows].reshape(-1, 7, 4, 7, 4).mean(axis=(2, 4)).astype(np.uint8)
+        return Split(coarse.reshape(len(rows), 49), split.y[rows])
+
+    return Dataset("few", few(whole.train, 20), few(whole.valid, 0), few(whole.test, 10), classes=10)
+
+
+def test_zero_tanh_networks_move_nothing_but_their_output_biases(experiment: ModuleType, digits: Dataset) -> None:
+    found = experiment.train(digits, "tanh", "he", np.array([0.0, 1e-2, 1.0]), seeds=2, epochs=20, units=5)
+    assert found.distinct.tolist() == [[1, 1], [5, 5], [5, 5]]
+    assert found.unequal[0].tolist() == [1, 1]
+    np.testing.assert_array_equal(found.weight[0], 0.0)
+    np.testing.assert_allclose(found.error[0], 90.0, atol=1e-4)
+    assert (found.weight[1:] > 0).all()
+    assert (found.error[2] < 60).all()
+    assert not found.diverged.any()
+
+
+def test_the_lowest_noise_is_the_first_of_those_that_are_all_good(experiment: ModuleType) -> None:
+    noise = np.array([0.0, 1e-2, 1e-1, 1.0])
+    error = np.array([[90.0, 90.0], [5.0, 5.0], [20.0, 20.0], [4.0, 6.0]])
+    claim = experiment.lowest_noise("lowest", noise, error, limit=1.0)
+    assert (claim.measured, claim.ci95, claim.seeds) == (1.0, (1.0, 1.0), 2)
+    claim = experiment.lowest_noise("lowest", noise, error, limit=15.0)
+    assert claim.measured == 1e-2
+    claim = experiment.lowest_noise("lowest", noise, np.zeros((4, 3)), limit=0.0)
+    assert claim.measured == 0.0
+
+
+def test_sigmoid_networks_from_zero_train_as_one_unit(experiment: ModuleType, digits: Dataset, tmp_path: Path) -> None:
+    def body(seeds: int, _quick: bool, out: Path) -> Any:
+        return experiment.settle(digits, ("sigmoid",), np.array([0.0, 1.0]), seeds, (1, 20), out)
+
+    run_experiment("zero_init", "", body, 2, 2, ["--out", str(tmp_path)])
+    results = json.loads((tmp_path / "results.json").read_text())
+    claims = {claim["name"]: claim for claim in results["claims"]}
+    for start in ("zero start", "equal constants"):
+        claim = claims[f"sigmoid, {start}: distinct hidden units"]
+        assert (claim["measured"], claim["verdict"]) == (1, "holds")
+    assert claims["sigmoid, 20 epochs: lowest noise with 32 distinct units"]["measured"] == 1.0
+    assert claims["sigmoid, He's start: test error"]["measured"] < 60
+    assert results["config"]["diverged"] == 0
+    assert (tmp_path / "zero_init.png").stat().st_size > 10_000

@@ -1,0 +1,74 @@
+"""What the README and the docstrings show is run, and says nothing that is not there."""
+
+import ast
+import doctest
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlpjax import cli
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
+
+
+def commands(program):
+    lines = (shlex.split(line, comments=True) for block in blocks("sh") for line in block.splitlines())
+    return [line[1:] for line in lines if line[:1] == [program]]
+
+
+def test_python_of_the_readme_runs():
+    names = {}
+    for block in blocks("python"):
+        exec(compile(block, "README.md", "exec"), names)
+    assert names["summary"]["mean"] == pytest.approx(names["test_error"].mean())
+    assert names["summary"]["max"] < 10
+    assert names["test_loss"].shape == (3, 8)
+    assert (np.sort(names["test_loss"].mean(axis=1))[-1] == names["test_loss"][0].mean()).all()
+    assert names["curvature"].shape == (8,)
+    assert (names["curvature"] > 0).all()
+    assert names["accuracy"] > 0.9
+
+
+@pytest.mark.parametrize("arguments", commands("mlpjax"), ids=shlex.join)
+def test_commands_of_the_readme_are_understood(arguments, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    studies = []
+    monkeypatch.setattr(cli, "run_study", lambda study, *rest: studies.append(study))
+    cli.main(arguments)
+    assert len(studies) == (arguments[0] == "study")
+
+
+def test_make_targets_of_the_readme_exist():
+    targets = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    named = {target for target, *_ in commands("make")} | set(re.findall(r"`make ([a-z-]+)`", README))
+    assert {"study", "test", "help"} <= named <= set(targets)
+
+
+def test_files_of_the_readme_exist():
+    linked = re.findall(r"\]\((?!https?:)([^)]+)\)", README) + re.findall(r"`((?:mlpjax|experiments)/[^`]*)`", README)
+    assert len(linked) >= 3
+    assert [path for path in linked if not (ROOT / path).exists()] == []
+
+
+def examples():
+    """Every docstring with an example; doctest's own finder misses functions that the import hook wraps."""
+    found = []
+    for path in sorted((ROOT / "mlpjax").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                name = f"{path.stem}.{getattr(node, 'name', '')}"
+                found.append(doctest.DocTestParser().get_doctest(ast.get_docstring(node) or "", {}, name, str(path), 0))
+    return [docstring for docstring in found if docstring.examples]
+
+
+@pytest.mark.parametrize("docstring", examples(), ids=lambda docstring: docstring.name)
+def test_examples_of_the_docstrings(docstring):
+    assert doctest.DocTestRunner().run(docstring).failed == 0
