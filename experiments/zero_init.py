@@ -18,7 +18,7 @@ sigmoid networks train, but as one unit, and so do equal constants: above 60 % e
 one unit, where 32 free units come below 12 %. Equal units stay equal to the last bit on the machine this was
 written on: rounding breaks no tie. Noise of 1e-8 does, and costs only time. Most with sigmoid units: from their
 common 1/2 they first all learn the same, which drowns a small difference, and grow apart later; after 5 epochs
-they need about a tenth of He's noise to be as good as from He's start, after 20 a thousandth of that.
+they need a tenth of He's scale or more to be as good as from He's start, after 20 about 1e-4 of it.
 """
 
 from collections.abc import Sequence

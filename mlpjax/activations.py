@@ -130,7 +130,7 @@ def step(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
     Source: McCulloch and Pitts (1943), "A logical calculus of the ideas immanent in nervous activity".
     """
-    return jnp.heaviside(z, 1.0)
+    return jnp.where(jnp.isnan(z), z, jnp.heaviside(z, 1.0))  # before JAX 0.10.2 the step of NaN was 1
 
 
 def log_sigmoid(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

@@ -8,6 +8,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Integer, PyTree
 
 from mlpjax.errors import UserError, require_choice
+from mlpjax.typing import Number, is_zero
 
 Labels = Integer[Array, "batch"] | Float[Array, "batch outputs"]
 """The class of each example, or its one-hot (or soft) target; a single output takes labels 0 and 1."""
@@ -34,9 +35,7 @@ def to_targets(outputs: Float[Array, "batch outputs"], labels: Labels) -> Float[
     return jax.nn.one_hot(labels, outputs.shape[1], dtype=outputs.dtype)
 
 
-def smooth(
-    targets: Float[Array, "batch outputs"], alpha: float | Float[Array, ""], classes: int
-) -> Float[Array, "batch outputs"]:
+def smooth(targets: Float[Array, "batch outputs"], alpha: Number, classes: int) -> Float[Array, "batch outputs"]:
     """Label smoothing: mix the targets with the uniform distribution.
 
     (1 - alpha) y + alpha / classes
@@ -51,13 +50,13 @@ def smooth(
 
     Source: Szegedy, Vanhoucke, Ioffe, Shlens and Wojna (2016), arXiv:1512.00567, section 7.
     """
-    if not isinstance(alpha, Array) and alpha == 0:
+    if is_zero(alpha):
         return targets
     return (1 - alpha) * targets + alpha / classes
 
 
 def squared_error(
-    outputs: Float[Array, "batch outputs"], labels: Labels, label_smoothing: float | Float[Array, ""] = 0.0
+    outputs: Float[Array, "batch outputs"], labels: Labels, label_smoothing: Number = 0.0
 ) -> Float[Array, "batch"]:
     """Squared error of each example, the mean over the outputs.
 
@@ -79,7 +78,7 @@ def squared_error(
 
 
 def cross_entropy(
-    outputs: Float[Array, "batch outputs"], labels: Labels, label_smoothing: float | Float[Array, ""] = 0.0
+    outputs: Float[Array, "batch outputs"], labels: Labels, label_smoothing: Number = 0.0
 ) -> Float[Array, "batch"]:
     """Softmax cross-entropy of each example, on logits.
 

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Key
 
 from mlpjax.activations import ACTIVATIONS
 from mlpjax.errors import UserError, require_choice
-from mlpjax.typing import Number, Params
+from mlpjax.typing import Number, Params, is_zero
 
 ActivationName = Literal[
     "identity",
@@ -84,7 +84,7 @@ class _Network(nn.Module):
             else:
                 x = ACTIVATIONS[mlp.activation](x)
             rate = mlp.dropout_rate(layer)
-            if dropout_key is not None and not (isinstance(rate, int | float) and rate == 0):
+            if dropout_key is not None and not is_zero(rate):
                 keep = jax.random.bernoulli(jax.random.fold_in(dropout_key, layer), 1.0 - rate, x.shape)
                 x = jnp.where(keep, x / (1.0 - rate), 0.0)
         raise AssertionError("the loop returns at the last layer")

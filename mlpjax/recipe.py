@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from mlpjax.errors import UserError, require_choice
 from mlpjax.losses import kernel_mask
-from mlpjax.typing import Number
+from mlpjax.typing import Number, is_zero
 
 LossName = Literal["cross_entropy", "squared_error", "binary_cross_entropy"]
 OptimizerName = Literal["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw"]
@@ -76,7 +76,7 @@ class Recipe:
         _require("sample_size", self.sample_size, low=1)
         if self.epochs % self.eval_every:
             raise UserError(f"eval_every {self.eval_every}: must divide epochs, {self.epochs}")
-        if self.loss == "binary_cross_entropy" and not _is_zero(self.label_smoothing):
+        if self.loss == "binary_cross_entropy" and not is_zero(self.label_smoothing):
             raise UserError("label_smoothing: is for cross_entropy and squared_error, not binary_cross_entropy")
 
     @property
@@ -92,11 +92,6 @@ def _require(field: str, value: Number | None, low: int = 0, high: Number = math
     if not (value > low if above else value >= low) or not value < high:
         limits = f"{'above' if above else 'at least'} {low}" + (f" and below {high}" if high < math.inf else "")
         raise UserError(f"{field} {value}: must be {limits}")
-
-
-def _is_zero(value: Number) -> bool:
-    """Whether a term can be left out of the compiled program; a traced scalar never can."""
-    return isinstance(value, int | float) and value == 0
 
 
 def make_schedule(recipe: Recipe, steps: int) -> optax.Schedule:

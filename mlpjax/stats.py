@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import scipy.stats
+import scipy  # loads scipy.stats, which is slow, when it is first used
 from jaxtyping import Float, Real
 
 

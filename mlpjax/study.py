@@ -225,7 +225,7 @@ def _print_summary(console: Console, title: str, summary: Mapping[str, Any]) -> 
     """Print the figures of both groups, and name the seeds that diverged."""
     _print_table(console, title, SUMMARY_HEADER, summary_rows(summary))
     if summary["controls"]:
-        title = f"{summary['controls']['seeds']} controls that started at zero"
+        title = f"The control group, started at zero: {summary['controls']['seeds']} seeds"
         _print_table(console, title, SUMMARY_HEADER, summary_rows(summary["controls"]))
     if summary["diverged"]:
         console.print(f"Diverged, and left out of the figures: seeds {', '.join(map(str, summary['diverged']))}")

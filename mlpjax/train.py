@@ -15,7 +15,7 @@ from mlpjax.errors import UserError
 from mlpjax.losses import LOSSES, correct, lasso, ridge
 from mlpjax.models import MLP
 from mlpjax.recipe import Recipe, make_optimizer
-from mlpjax.typing import Number, Params
+from mlpjax.typing import Params, is_zero
 
 EVALUATION_BATCH = 1000
 """Examples that are evaluated at a time: their activations stay in the cache."""
@@ -91,16 +91,11 @@ def objective(
     else:
         losses = LOSSES[recipe.loss](outputs, batch.y, recipe.label_smoothing)
     total = jnp.sum(batch.weight * losses) / jnp.sum(batch.weight)
-    if _in_use(recipe.ridge):
+    if not is_zero(recipe.ridge):
         total += recipe.ridge * ridge(params)
-    if _in_use(recipe.lasso):
+    if not is_zero(recipe.lasso):
         total += recipe.lasso * lasso(params)
     return total
-
-
-def _in_use(number: Number) -> bool:
-    """Whether a penalty can be anything but zero; a sweep's traced scalar always can."""
-    return not (isinstance(number, int | float) and number == 0)
 
 
 def make_train_step(

@@ -1,6 +1,9 @@
 """Strict mode for every test: shapes checked, no silent promotion, two devices, warnings are errors."""
 
+import importlib.util
 import os
+from pathlib import Path
+from types import ModuleType
 
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -18,3 +21,13 @@ optax.tree.bias_correction = optax_promotion(optax.tree.bias_correction)
 one_cycle = optax.cosine_onecycle_schedule
 optax.cosine_onecycle_schedule = lambda *arguments: optax_promotion(one_cycle(*arguments))
 install_import_hook("mlpjax", "beartype.beartype")
+
+
+def load_experiment(name: str) -> ModuleType:
+    """The file experiments/NAME.py as a module; the folder is no package."""
+    path = Path(__file__).parent.parent / "experiments" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

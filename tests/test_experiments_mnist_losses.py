@@ -1,7 +1,6 @@
 """The experiment on losses, on few digits: what it keeps, its claims against known numbers."""
 
 import dataclasses
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -9,20 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import load_experiment
 
 from mlpjax import Dataset, Split, UserError, load
 from mlpjax.claims import run_experiment
 
-FILE = Path(__file__).parent.parent / "experiments" / "mnist_losses.py"
-
 
 @pytest.fixture(scope="module")
 def experiment() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("mnist_losses", FILE)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_experiment("mnist_losses")
 
 
 @pytest.fixture(scope="module")

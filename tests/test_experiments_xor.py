@@ -1,7 +1,6 @@
 """The XOR experiment: its parts have known answers, and its body keeps the contract."""
 
 import dataclasses
-import importlib.util
 import itertools
 import json
 from pathlib import Path
@@ -10,6 +9,7 @@ from types import ModuleType
 import jax
 import numpy as np
 import pytest
+from conftest import load_experiment
 
 from mlpjax.claims import run_experiment
 from mlpjax.data import Split, load
@@ -18,13 +18,7 @@ from mlpjax.seeds import make_members, run
 
 @pytest.fixture(scope="module")
 def xor() -> ModuleType:
-    path = Path(__file__).parent.parent / "experiments" / "xor.py"
-    spec = importlib.util.spec_from_file_location("xor_experiment", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_experiment("xor")
 
 
 def sigmoid(z: np.ndarray) -> np.ndarray:

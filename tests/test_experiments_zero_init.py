@@ -1,6 +1,5 @@
 """The zero-start experiment, on few networks: what theory says of equal units, bit by bit."""
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
@@ -8,20 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import load_experiment
 
 from mlpjax import Dataset, Split, load
 from mlpjax.claims import run_experiment
 
-FILE = Path(__file__).parent.parent / "experiments" / "zero_init.py"
-
 
 @pytest.fixture(scope="module")
 def experiment() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("zero_init", FILE)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_experiment("zero_init")
 
 
 @pytest.fixture(scope="module")

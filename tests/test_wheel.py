@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 
 def pip(*arguments):
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *map(str, arguments)]
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(command, check=True)
 
 
 @pytest.fixture(scope="module")
