@@ -11,7 +11,7 @@ a random start. SGD with momentum (0.1, 0.9) and not Adam, which divides by the 
 up any difference, however small.
 
 Command: python experiments/zero_init.py
-Wall time on two cores: TODO s.
+Wall time on two cores: 220 s; --quick 30 s.
 
 Expected: zero ReLU and tanh networks train their output biases and nothing else: 90 % error for ever. Zero
 sigmoid networks train, but as one unit, and so do equal constants: above 60 % error, like the network that has
