@@ -120,9 +120,13 @@ def wait_for(path: Path) -> None:
     raise AssertionError(f"{path} did not come")
 
 
-def figures_of(out: Path) -> list:
-    frames = [pd.read_parquet(out / f"{name}.parquet") for name in ("metrics", "controls")]
-    return [frame[frame["metric"] != "seconds"]["value"].to_numpy() for frame in frames]
+def assert_same_figures(found: Path, expected: Path) -> None:
+    """Bit for bit, but for the time that it took; and nothing half-written is left."""
+    for name in ("metrics", "controls"):
+        frames = (pd.read_parquet(folder / f"{name}.parquet") for folder in (found, expected))
+        values = [frame[frame["metric"] != "seconds"]["value"].to_numpy() for frame in frames]
+        np.testing.assert_array_equal(*values)
+    assert not list(found.rglob(".*.tmp"))
 
 
 def test_a_killed_and_an_interrupted_study_find_what_an_undisturbed_one_finds(tmp_path):
@@ -143,6 +147,18 @@ def test_a_killed_and_an_interrupted_study_find_what_an_undisturbed_one_finds(tm
     assert list((out / "checkpoints").glob("*-partial.npz"))
     resumed = start(out, log)
     assert resumed.wait(timeout=300) == 0, log.read_text()
-    for found, expected in zip(figures_of(out), figures_of(tmp_path / "undisturbed"), strict=True):
-        np.testing.assert_array_equal(found, expected)
-    assert not [path for path in out.rglob(".*.tmp")]
+    assert_same_figures(out, tmp_path / "undisturbed")
+
+
+@pytest.mark.slow
+def test_a_study_killed_at_random_moments_finds_what_an_undisturbed_one_finds(tmp_path):
+    """Ten SIGKILLs, in the start, the compilation, the training, a checkpoint or the report, as it happens."""
+    log, rng = tmp_path / "log", np.random.default_rng(0)
+    assert start(tmp_path / "undisturbed", log).wait(timeout=300) == 0, log.read_text()
+    for _ in range(10):
+        killed = start(tmp_path / "disturbed", log)
+        time.sleep(rng.uniform(1, 20))
+        killed.kill()
+        killed.wait()
+    assert start(tmp_path / "disturbed", log).wait(timeout=300) == 0, log.read_text()
+    assert_same_figures(tmp_path / "disturbed", tmp_path / "undisturbed")
