@@ -106,8 +106,17 @@ def test_other_data_and_a_network_without_a_hidden_layer(tmp_path):
 LONG = [*SMALL, "--epochs", "3000", "--eval-every", "10"]
 
 
+# Where the tests run in the background of a shell, Ctrl-C is ignored, and the command would inherit that.
+COMMAND = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from mlpjax.cli import main
+main()
+"""
+
+
 def start(out: Path, log: Path) -> subprocess.Popen:
-    command = [sys.executable, "-c", "from mlpjax.cli import main; main()", *LONG, "--out", str(out)]
+    command = [sys.executable, "-c", COMMAND, *LONG, "--out", str(out)]
     with log.open("w") as file:
         return subprocess.Popen(command, env=os.environ | {"XLA_FLAGS": ""}, stdout=file, stderr=file)
 
