@@ -289,8 +289,9 @@ class Trained(NamedTuple):
 
     @property
     def diverged(self) -> Bool[np.ndarray, " networks"]:
-        """Networks with a training loss that is not a finite number."""
-        return ~np.isfinite(self.history["train_loss"]).all(axis=1)
+        """Networks with a loss, on any split, that is not a finite number."""
+        losses = [values for name, values in self.history.items() if name.endswith("_loss")]
+        return ~np.isfinite(np.concatenate(losses, axis=1)).all(axis=1)
 
     def select(self, rows: Sequence[int]) -> "Trained":
         """Some of the networks, by their places."""

@@ -141,6 +141,11 @@ def test_a_seed_that_diverges_is_named_and_harms_no_other():
     with_it = train_many(MODEL, recipe, DATA, [1, 2, 3], sweep={"learning_rate": rates})
     without = train_many(MODEL, recipe, DATA, [1, 1, 3], sweep={"learning_rate": rates[[0, 0, 2]]})
     assert with_it.diverged.tolist() == [False, True, False]
+    for split in ("train", "valid", "test"):
+        history = with_it.history | {
+            f"{split}_loss": np.where(np.arange(3)[:, None] == 2, np.inf, 0.0).repeat(5, axis=1)
+        }
+        assert with_it._replace(history=history).diverged[2]
     chex.assert_trees_all_equal(figures(with_it.select([0, 2])), figures(without.select([0, 2])))
 
 

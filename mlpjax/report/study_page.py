@@ -8,6 +8,7 @@ import pandas as pd
 
 from mlpjax.data import Dataset
 from mlpjax.findings import Findings
+from mlpjax.models import dense_layers
 from mlpjax.report import figures
 from mlpjax.report.page import Picture, Section, Table, Tile, render
 from mlpjax.seeds import Trained
@@ -92,8 +93,8 @@ def study_page(
         return pictures[name]
 
     network = "-".join(map(str, settings["model"]["widths"]))
-    seeds = f"{summary['seeds']:,} seeds"
     lost = len(summary["diverged"])
+    seeds = f"{summary['seeds'] - lost:,} seeds"
     results: list[Table | Picture] = [
         Table(
             f"After {settings['recipe']['epochs']} epochs",
@@ -245,7 +246,7 @@ def _zero_text(trained: Mapping[str, Trained], findings: Findings) -> str:
     if "zero" not in trained or "zero" not in findings.distinct:
         return ""
     zero, random = findings.distinct["zero"], findings.distinct["random"]
-    units = [layer["kernel"].shape[-1] for name, layer in trained["zero"].params.items() if name.startswith("dense")]
+    units = [layer["kernel"].shape[-1] for layer in dense_layers(trained["zero"].params)]
     return " ".join(
         f"Hidden layer {layer + 1} of the {len(zero)} controls has {_span(zero[:, layer])} different "
         f"unit{'s' * int(zero[:, layer].max() > 1)} out of {units[layer]}; with a random start it has "
