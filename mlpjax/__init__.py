@@ -1,6 +1,8 @@
 """Train many multilayer perceptrons at once, and settle what lectures claim about them."""
 
+from mlpjax.compilation import remember_compilations
 from mlpjax.data import Dataset, Split, load, scale
+from mlpjax.devices import use_all_cores
 from mlpjax.errors import UserError
 from mlpjax.models import MLP, count_parameters
 from mlpjax.recipe import Recipe
@@ -26,6 +28,8 @@ __all__ = [
     "make_train",
     "make_train_step",
     "map_seeds",
+    "remember_compilations",
     "scale",
     "train_many",
+    "use_all_cores",
 ]

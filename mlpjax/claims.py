@@ -18,6 +18,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mlpjax.compilation import remember_compilations
+from mlpjax.devices import use_all_cores
 from mlpjax.environment import environment
 from mlpjax.errors import UserError
 from mlpjax.files import write_atomically
@@ -239,6 +241,8 @@ def run_experiment(
         *["--data", "DIR"] * (data is not None),  # the folder's place says nothing to anyone else
     ]
     folder = [options.data] if isinstance(options, _OptionsWithData) else []
+    use_all_cores()
+    remember_compilations()
     try:
         if options.seeds < 1:
             raise UserError(f"--seeds {options.seeds}: give at least 1")

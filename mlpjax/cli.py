@@ -14,6 +14,8 @@ from jaxtyping import AbstractArray
 from rich.console import Console
 from tyro.constructors import ConstructorRegistry, PrimitiveTypeInfo
 
+from mlpjax.compilation import remember_compilations
+from mlpjax.devices import use_all_cores
 from mlpjax.errors import UserError
 from mlpjax.files import write_atomically
 from mlpjax.report import figures
@@ -68,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if list(arguments) == ["--version"]:
         sys.stdout.write(f"mlpjax {version('mlpjax')}\n")
         return
+    use_all_cores()
+    remember_compilations()
     try:
         tyro.extras.subcommand_cli_from_dict(
             {"study": study, "activations": activations},

@@ -144,8 +144,8 @@ def find_mistakes(model: MLP, recipe: Recipe, dataset: Dataset, trained: Trained
         wrong = ~correct(outputs, jnp.asarray(split.y), recipe.loss)
         return predict(outputs, recipe.loss), wrong, LOSSES[recipe.loss](outputs, split.y)
 
-    params = jax.tree.map(lambda leaf: leaf[converged(trained)], trained.params)
-    predicted, wrong, losses = map_seeds(judge, params, jax.device_put(dataset.test), chunk=8)
+    judged = map_seeds(judge, trained.params, dataset.test, chunk=8)
+    predicted, wrong, losses = (values[converged(trained)] for values in judged)
     rows = np.lexsort((-losses.mean(axis=0), -wrong.sum(axis=0)))
     rows = rows[wrong[:, rows].any(axis=0)]
     usual = [np.bincount(predicted[wrong[:, row], row]).argmax() for row in rows]

@@ -14,6 +14,8 @@ from jaxtyping import Array, Float, Key
 
 from mlpjax.activations import ACTIVATIONS
 from mlpjax.errors import UserError, require_choice
+from mlpjax.hashing import bernoulli
+from mlpjax.products import Product, exact
 from mlpjax.typing import Number, Params, is_zero
 
 ActivationName = Literal[
@@ -57,7 +59,7 @@ class _Network(nn.Module):
     mlp: Any
 
     @nn.compact
-    def __call__(self, x: Array, dropout_key: Array | None) -> Array:
+    def __call__(self, x: Array, dropout_key: Array | None, product: Product) -> Array:
         mlp = self.mlp
         last = len(mlp.widths) - 2
 
@@ -74,6 +76,7 @@ class _Network(nn.Module):
                 use_bias=mlp.bias != "none",
                 kernel_init=draw,
                 bias_init=draw_bias if mlp.bias == "same" else initializers.zeros,
+                dot_general=lambda x, w, *_dimensions, **_precision: product(x, w),
                 name=f"dense_{layer}",
             )(x)
             if layer == last:
@@ -85,7 +88,7 @@ class _Network(nn.Module):
                 x = ACTIVATIONS[mlp.activation](x)
             rate = mlp.dropout_rate(layer)
             if dropout_key is not None and not is_zero(rate):
-                keep = jax.random.bernoulli(jax.random.fold_in(dropout_key, layer), 1.0 - rate, x.shape)
+                keep = bernoulli(jax.random.fold_in(dropout_key, layer), 1.0 - rate, x.shape)
                 x = jnp.where(keep, x / (1.0 - rate), 0.0)
         raise AssertionError("the loop returns at the last layer")
 
@@ -169,10 +172,14 @@ class MLP:
             `{"dense_l": {"kernel": [inputs, units], "bias": [units]}}`, and a scalar `alpha_l` per hidden layer
             for PReLU, all float32.
         """
-        return _Network(self).init(key, jnp.zeros((1, self.widths[0])), None)["params"]
+        return _Network(self).init(key, jnp.zeros((1, self.widths[0])), None, exact)["params"]
 
     def apply(
-        self, params: Params, x: Float[Array, "batch inputs"], dropout_key: Key[Array, ""] | None = None
+        self,
+        params: Params,
+        x: Float[Array, "batch inputs"],
+        dropout_key: Key[Array, ""] | None = None,
+        product: Product = exact,
     ) -> Float[Array, "batch outputs"]:
         """Outputs of one network.
 
@@ -180,11 +187,12 @@ class MLP:
             params: the tree that `init` returned.
             x: a batch of inputs.
             dropout_key: random key for dropout while training; None evaluates the whole network.
+            product: how a layer multiplies its inputs with its weights; training passes `make_product`'s.
 
         Returns:
             What the output layer gives (logits where `output_activation` is the identity).
         """
-        outputs = _Network(self).apply({"params": params}, x, dropout_key)
+        outputs = _Network(self).apply({"params": params}, x, dropout_key, product)
         return jnp.asarray(outputs)
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from mlpjax.errors import UserError, require_choice
 from mlpjax.losses import kernel_mask
+from mlpjax.products import PrecisionName
 from mlpjax.typing import Number, is_zero
 
 LossName = Literal["cross_entropy", "squared_error", "binary_cross_entropy"]
@@ -58,11 +59,15 @@ class Recipe:
     """Share of the label that is spread evenly over all classes, in [0, 1)."""
     sample_size: int | None = None
     """Training examples that each network draws for itself, without replacement. None: all of them."""
+    precision: PrecisionName = "float32"
+    """How layers multiply while training: float32, or mixed, with factors rounded to bfloat16 and sums, weights and
+    optimizer in float32: faster where the processor has units for it. Evaluation is float32 either way."""
 
     def __post_init__(self) -> None:
         require_choice("loss", self.loss, get_args(LossName))
         require_choice("optimizer", self.optimizer, get_args(OptimizerName))
         require_choice("schedule", self.schedule, get_args(ScheduleName))
+        require_choice("precision", self.precision, get_args(PrecisionName))
         _require("learning_rate", self.learning_rate, above=True)
         _require("momentum", self.momentum, high=1)
         _require("weight_decay", self.weight_decay)

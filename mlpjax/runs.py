@@ -2,11 +2,13 @@
 
 import errno
 import json
+import os
+import shutil
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -17,19 +19,23 @@ from mlpjax.files import write_atomically
 
 
 class Checkpoints:
-    """Arrays on disk by name, one .npz file each, whole or absent.
+    """Arrays on disk by name, one .npz file each, whole or absent; in the end joined into one .npy file for each array.
 
-    Plain .npz and not orbax: a checkpoint here is a few arrays that anyone reads with NumPy, and one file takes its
-    place in one atomic step.
+    Plain .npz and .npy and not orbax: a checkpoint here is a few arrays that anyone reads with NumPy, and one file, or
+    one folder, takes its place in one atomic step.
     """
 
     def __init__(self, folder: Path) -> None:
         """Keep the files in `folder`, made if missing."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        self._stack = folder / "networks"
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.npz"
+
+    def __contains__(self, name: object) -> bool:
+        return self._path(str(name)).exists()
 
     def load(self, name: str) -> dict[str, np.ndarray] | None:
         """The arrays saved under `name`, or None.
@@ -55,6 +61,60 @@ class Checkpoints:
     def remove(self, name: str) -> None:
         """Forget what was saved under `name`."""
         self._path(name).unlink(missing_ok=True)
+
+    def stack(self, names: Sequence[str], rows: int) -> dict[str, np.ndarray]:
+        """Join what was saved under the names, along the first axis, into one .npy file for each array.
+
+        What one name holds is read and written at a time, so that no more is in memory.
+
+        Args:
+            names: in the order in which to join them; what was saved under them is removed afterwards.
+            rows: how many rows they have in all.
+
+        Returns:
+            As `stacked`.
+
+        Raises:
+            UserError: a file is damaged.
+        """
+        partial = self.folder / ".stack.tmp"
+        shutil.rmtree(partial, ignore_errors=True)
+        with ExitStack() as files:
+            outputs: dict[str, IO[bytes]] = {}
+            for name in names:
+                for key, array in (self.load(name) or {}).items():
+                    if key not in outputs:
+                        path = partial / f"{key}.npy"
+                        path.parent.mkdir(parents=True, exist_ok=True)
+                        outputs[key] = files.enter_context(path.open("wb"))
+                        header = np.lib.format.header_data_from_array_1_0(array) | {"shape": (rows, *array.shape[1:])}
+                        np.lib.format.write_array_header_1_0(outputs[key], header)
+                    outputs[key].write(array.tobytes())
+            for output in outputs.values():
+                output.flush()
+                os.fsync(output.fileno())
+        partial.rename(self._stack)
+        for name in names:
+            self.remove(name)
+        return self.stacked() or {}
+
+    def stacked(self) -> dict[str, np.ndarray] | None:
+        """What was joined, read-only arrays that are on disk until they are looked at; None where nothing was.
+
+        Raises:
+            UserError: a file is damaged.
+        """
+        if not self._stack.exists():
+            return None
+        paths = sorted(self._stack.rglob("*.npy"))
+        try:
+            return {
+                path.relative_to(self._stack).with_suffix("").as_posix(): np.load(path, mmap_mode="r") for path in paths
+            }
+        except (ValueError, EOFError) as error:
+            raise UserError(
+                f"{self._stack}: damaged results ({error}); delete the folder and run the same command again"
+            ) from error
 
 
 class RunFolder:
@@ -104,8 +164,11 @@ def open_run(path: Path, config: dict[str, Any]) -> Iterator[RunFolder]:
     except Timeout as error:
         raise UserError(f"{path}: another process is at work in this folder; wait, or choose another --out") from error
     with lock:
-        for leftover in path.rglob(".*.tmp"):  # of a process that was killed while writing
-            leftover.unlink()
+        for leftover in [*path.rglob(".*.tmp")]:  # of a process that was killed while writing
+            if leftover.is_dir():
+                shutil.rmtree(leftover)
+            else:
+                leftover.unlink()
         run = RunFolder(path)
         try:
             _claim_folder(run, config)

@@ -1,6 +1,7 @@
 """One network to many: lifts pure functions of one network over seeds, in chunks, resumable."""
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
@@ -8,9 +9,12 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from mlpjax.compilation import compile_program
 from mlpjax.data import Dataset
+from mlpjax.devices import AXIS, device_mesh
 from mlpjax.errors import UserError, require_choice
 from mlpjax.models import MLP
 from mlpjax.recipe import Recipe
@@ -24,7 +28,7 @@ FROZEN_SEED = 0
 MODEL_NUMBERS = {"dropout", "scale"}
 RECIPE_NUMBERS = {"learning_rate", "momentum", "weight_decay", "ridge", "lasso", "clip", "label_smoothing"}
 """What a sweep can give each network a value of its own for."""
-CHUNK_BYTES = 16 * 2**20
+CHUNK_BYTES = 2**20
 """Parameters, gradients, optimizer state and activations of one chunk together stay below this."""
 BLOCK_SECONDS = 1.0
 """Aimed time between two looks at the progress."""
@@ -57,13 +61,22 @@ class Work(NamedTuple):
 
 @runtime_checkable
 class Store(Protocol):
-    """Where results go as they come, by name; `None` where nothing was kept."""
+    """Where results go as they come, by name."""
 
-    def load(self, name: str) -> dict[str, np.ndarray] | None: ...
+    def __contains__(self, name: object) -> bool: ...
+
+    def load(self, name: str) -> dict[str, np.ndarray] | None:
+        """What was saved under `name`; None where nothing was."""
 
     def save(self, name: str, arrays: Mapping[str, np.ndarray]) -> None: ...
 
     def remove(self, name: str) -> None: ...
+
+    def stack(self, names: Sequence[str], rows: int) -> dict[str, np.ndarray]:
+        """Join what was saved under the names, in their order, along the first axis, `rows` long; keep that instead."""
+
+    def stacked(self) -> dict[str, np.ndarray] | None:
+        """What was joined; None where nothing was."""
 
 
 def make_members(
@@ -126,104 +139,123 @@ def run(
     store: Store | None = None,
     on_progress: OnProgress = lambda done, total: None,
 ) -> tuple[PyTree, Float[np.ndarray, "members times"]]:
-    """Do one network's work for many: chunk after chunk, each from start to finish.
+    """Do one network's work for many: part after part, each from start to finish.
 
-    A chunk is `vmap` over its members; the last is filled up with copies, so that all share one compiled program.
-    Finished chunks go to the store, and so does the one under way: every 15 seconds, and when interrupted.
+    A part is a chunk on every device: `shard_map` over the mesh of devices and `vmap` over each one's chunk; the last
+    part is filled up with copies, so that all share one compiled program. Finished parts go to the store, and so does
+    the one under way: every 15 seconds, and when interrupted.
 
     Args:
         work: what to do for one network.
         members: a tree of arrays with a leading axis, one row for each network.
         shared: what all of them see.
-        chunk: how many networks side by side, at least 1.
+        chunk: how many networks side by side on each device, at least 1.
         store: keeps results; what it has already is not done again.
         on_progress: told what is done and what there is to do, about once a second.
 
     Returns:
-        The results on the host, stacked along a leading axis; and the seconds that each network's start (at 0) and
-        periods took, its share of its chunk's time, without compilation.
+        The results on the host, stacked along a leading axis (with a store, read-only arrays that stay on disk until
+        they are looked at); and the seconds that each network's start (at 0) and periods took, its share of its part's
+        time, without compilation.
 
     Raises:
-        KeyboardInterrupt: after saving the chunk under way.
+        KeyboardInterrupt: after saving the part under way.
     """
     count = jax.tree.leaves(members)[0].shape[0]
-    chunk = min(chunk, count)
-    lifted = _Lifted(work)
     each = max(1, work.periods)
-    pieces = []
-    for index, first in enumerate(range(0, count, chunk)):
-        size = min(chunk, count - first)
-        rows = np.minimum(np.arange(first, first + chunk), count - 1)
-        own = jax.tree.map(lambda leaf, rows=rows: leaf[rows], members)
-        name, partial = f"chunk-{index:05d}", f"chunk-{index:05d}-partial"
-        kept = store and store.load(name)
-        if kept:
-            pieces.append(_from_arrays(kept, (lifted.result_like(own, shared), 0)))
-        else:
+    state_form = jax.eval_shape(work.start, jax.tree.map(lambda leaf: leaf[0], members), shared)
+    result_form = {"result": jax.eval_shape(work.finish, state_form), "seconds": 0}
+    kept = store and store.stacked()
+    if kept:
+        on_progress(count * each, count * each)
+        found = _from_arrays(kept, result_form)
+        return found["result"], found["seconds"]
+    lifted = _Lifted(work, shared, device_mesh(count), state_form)
+    size = lifted.mesh.size * min(chunk, math.ceil(count / lifted.mesh.size))
+    names, results = [], []
+    for first in range(0, count, size):
+        stop = min(first + size, count)
+        names.append(f"networks-{first:07d}-{stop - 1:07d}")
+        if store is None or names[-1] not in store:
+            rows = np.minimum(np.arange(first, first + size), count - 1)
+            own = jax.tree.map(lambda leaf, rows=rows: leaf[rows], members)
+            partial = f"{names[-1]}-partial-{size}"
 
-            def on_period(done: int, first: int = first, size: int = size) -> None:
-                on_progress(first * each + done * size, count * each)
+            def on_period(done: int, first: int = first, stop: int = stop) -> None:
+                on_progress(first * each + done * (stop - first), count * each)
 
-            state, seconds = _run_chunk(lifted, own, shared, store, partial, on_period)
+            state, seconds = _run_part(lifted, own, store, partial, on_period)
             result, _ = lifted.call("finish", state)
-            result = jax.tree.map(lambda leaf, size=size: np.asarray(leaf)[:size], result)
-            pieces.append((result, np.tile(seconds / size, (size, 1))))
+            result = jax.tree.map(lambda leaf, filled=stop - first: np.asarray(leaf)[:filled], result)
+            results.append({"result": result, "seconds": np.tile(seconds / (stop - first), (stop - first, 1))})
             if store:
-                store.save(name, _to_arrays(pieces[-1]))
-        if store:
-            store.remove(partial)
-        on_progress((first + size) * each, count * each)
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *pieces)
+                store.save(names[-1], _to_arrays(results.pop()))
+                store.remove(partial)
+        on_progress(stop * each, count * each)
+    if store:
+        found = _from_arrays(store.stack(names, count), result_form)
+    else:
+        found = jax.tree.map(lambda *leaves: np.concatenate(leaves), *results)
+    return found["result"], found["seconds"]
 
 
 class _Lifted:
-    """One network's work over the members of a chunk, compiled once for all chunks."""
+    """One network's work over the networks of a part, compiled once for all parts."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, shared: PyTree, mesh: Mesh, state_form: PyTree) -> None:
         self.periods = work.periods
+        self.mesh = mesh
+        self.state_form = state_form
+        self.block = 1
+        """Periods between two looks at the progress; kept from part to part."""
+        self._spread, everywhere = PartitionSpec(AXIS), PartitionSpec()
+        self.shared = jax.device_put(shared, NamedSharding(mesh, everywhere))
+
+        def lift(function: Callable[..., PyTree], *specs: PartitionSpec) -> Any:
+            axes = tuple(0 if spec == self._spread else None for spec in specs)
+            lifted = jax.vmap(function, in_axes=axes)
+            return jax.jit(jax.shard_map(lifted, mesh=mesh, in_specs=specs, out_specs=self._spread, check_vma=False))
+
         self._functions = {
-            "start": jax.jit(jax.vmap(work.start, in_axes=(0, None))),
-            "advance": jax.jit(jax.vmap(work.advance, in_axes=(0, None, 0, None))),
-            "finish": jax.jit(jax.vmap(work.finish)),
+            "start": lift(work.start, self._spread, everywhere),
+            "advance": lift(work.advance, self._spread, everywhere, self._spread, everywhere),
+            "finish": lift(work.finish, self._spread),
         }
         self._compiled: dict[str, Callable[..., PyTree]] = {}
+
+    def spread(self, tree: PyTree) -> PyTree:
+        """The tree with the rows of its leaves spread over the devices."""
+        return jax.device_put(tree, NamedSharding(self.mesh, self._spread))
 
     def call(self, name: str, *args: PyTree) -> tuple[PyTree, float]:
         """The function's result, and the seconds that it took without compilation."""
         if name not in self._compiled:
-            self._compiled[name] = self._functions[name].lower(*args).compile()
+            size = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(self.state_form))
+            self._compiled[name] = compile_program(self._functions[name].lower(*args), size)
         begin = time.perf_counter()
         result = jax.block_until_ready(self._compiled[name](*args))
         return result, time.perf_counter() - begin
 
-    def state_like(self, own: PyTree, shared: PyTree) -> PyTree:
-        """Shapes and types of a chunk's state."""
-        return jax.eval_shape(self._functions["start"], own, shared)
 
-    def result_like(self, own: PyTree, shared: PyTree) -> PyTree:
-        """Shapes and types of a chunk's result."""
-        return jax.eval_shape(self._functions["finish"], self.state_like(own, shared))
-
-
-def _run_chunk(
-    lifted: _Lifted, own: PyTree, shared: PyTree, store: Store | None, name: str, on_period: Callable[[int], None]
+def _run_part(
+    lifted: _Lifted, own: PyTree, store: Store | None, name: str, on_period: Callable[[int], None]
 ) -> tuple[PyTree, Float[np.ndarray, " times"]]:
-    """Take one chunk from its start, or from its checkpoint, to the end, and time it."""
+    """Take one part from its start, or from its checkpoint, to the end, and time it."""
+    own = lifted.spread(own)
     begun = store and store.load(name)
     if begun:
-        state, seconds, done = _from_arrays(begun, (lifted.state_like(own, shared), 0, 0))
-        done = int(done)
+        state, seconds, done = _from_arrays(begun, (lifted.state_form, 0, 0))
+        state, done = lifted.spread(state), int(done)
     else:
         seconds, done = np.zeros(lifted.periods + 1), 0
-        state, seconds[0] = lifted.call("start", own, shared)
-    block = 1
+        state, seconds[0] = lifted.call("start", own, lifted.shared)
     saved = time.perf_counter()
     try:
         while done < lifted.periods:
-            until = min(done + block, lifted.periods)
-            state, elapsed = lifted.call("advance", own, shared, state, jnp.int32(until))
+            until = min(done + lifted.block, lifted.periods)
+            state, elapsed = lifted.call("advance", own, lifted.shared, state, jnp.int32(until))
             seconds[done + 1 : until + 1] = elapsed / (until - done)
-            block = max(1, min(2 * block, int(BLOCK_SECONDS * (until - done) / elapsed)))
+            lifted.block = max(1, min(2 * lifted.block, int(BLOCK_SECONDS * (until - done) / elapsed)))
             done = until
             on_period(done)
             if store and time.perf_counter() - saved > CHECKPOINT_SECONDS:
@@ -264,7 +296,7 @@ def map_seeds(
         function: `function(own, *shared)`, pure, for one network.
         own: a tree of arrays with a leading axis, one row for each network: keys, members, parameters.
         shared: further arguments, the same for all.
-        chunk: how many networks side by side.
+        chunk: how many networks side by side on each device.
         on_progress: told what is done and what there is to do, in networks.
 
     Returns:
@@ -293,10 +325,9 @@ class Trained(NamedTuple):
         losses = [values for name, values in self.history.items() if name.endswith("_loss")]
         return ~np.isfinite(np.concatenate(losses, axis=1)).all(axis=1)
 
-    def select(self, rows: Sequence[int]) -> "Trained":
-        """Some of the networks, by their places."""
-        index = np.asarray(rows)
-        return jax.tree.map(lambda leaf: leaf[index], self)
+    def select(self, rows: slice | Sequence[int]) -> "Trained":
+        """Some of the networks, by their places; a slice of them takes no memory."""
+        return jax.tree.map(lambda leaf: leaf[rows], self)
 
 
 def train_many(
@@ -321,7 +352,7 @@ def train_many(
         sweep: one value for each network, by the name of a number of the model or the recipe; one compiled
             program serves all values.
         freeze: names of the keys (init, order, dropout, sample) that all networks share.
-        chunk: how many networks side by side; by default as many as the cache holds.
+        chunk: how many networks side by side on each device; by default as many as its cache holds.
         store: keeps results as they come; what it has is not trained again.
         on_progress: told what is done and what there is to do, in periods of one network, about once a second.
 
@@ -354,13 +385,15 @@ def train_many(
     def advance(member: Member, data: Splits, progress: Progress, until: Int[Array, ""]) -> Progress:
         return make_train(*apply_sweep(model, recipe, member.sweep)).advance(member.keys, data, progress, until)
 
-    work = Work(start, advance, recipe.evaluations, lambda progress: (progress.state.params, progress.history))
-    (params, history), seconds = run(
-        work,
+    def finish(progress: Progress) -> dict[str, PyTree]:
+        return {"params": progress.state.params, "history": progress.history}
+
+    found, seconds = run(
+        Work(start, advance, recipe.evaluations, finish),
         members,
-        jax.device_put(Splits(dataset.train, dataset.valid, dataset.test)),
+        Splits(dataset.train, dataset.valid, dataset.test),
         chunk=chunk or default_chunk(model, recipe, dataset),
         store=store,
         on_progress=on_progress,
     )
-    return Trained(np.asarray(list(seeds)), params, history | {"seconds": seconds})
+    return Trained(np.asarray(list(seeds)), found["params"], found["history"] | {"seconds": seconds})

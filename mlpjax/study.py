@@ -43,7 +43,8 @@ class Study:
     freeze: tuple[Literal["init", "order", "dropout", "sample"], ...] = ()
     """What chance decides alike for all seeds: init (weights), order (of examples), dropout, sample (of examples)."""
     chunk: int | None = None
-    """Networks trained side by side; None: as many as the cache holds. It changes the speed, not the figures."""
+    """Networks trained side by side on each core or device; None: as many as its cache holds. It changes the speed, not
+    the figures."""
     grid: int = 25
     """Points along each side of the loss surface."""
     model: MLP = dataclasses.field(default_factory=MLP)
@@ -215,9 +216,9 @@ def _train(study: Study, dataset: Dataset, run: RunFolder, console: Console) -> 
             store=run.checkpoints(),
             on_progress=on_progress,
         )
-    groups = {"random": networks.select(range(study.seeds))}
+    groups = {"random": networks.select(slice(study.seeds))}
     if study.controls:
-        groups["zero"] = networks.select(range(study.seeds, study.seeds + study.controls))
+        groups["zero"] = networks.select(slice(study.seeds, None))
     return groups
 
 

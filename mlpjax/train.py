@@ -12,8 +12,10 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from mlpjax.data import Dataset, Split, scale
 from mlpjax.errors import UserError
+from mlpjax.hashing import permutation
 from mlpjax.losses import LOSSES, correct, lasso, ridge
 from mlpjax.models import MLP
+from mlpjax.products import make_product
 from mlpjax.recipe import Recipe, make_optimizer
 from mlpjax.typing import Params, is_zero
 
@@ -85,7 +87,7 @@ def objective(
 
     The penalties touch the weights (kernels) of every layer, not the biases and not PReLU's slopes.
     """
-    outputs = model.apply(params, batch.x, dropout_key)
+    outputs = model.apply(params, batch.x, dropout_key, make_product(recipe.precision))
     if recipe.loss == "binary_cross_entropy":
         losses = LOSSES[recipe.loss](outputs, batch.y)
     else:
@@ -121,7 +123,7 @@ def make_train_step(
         )
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        return TrainState(params, opt_state, state.step + 1), StepMetrics(loss, optax.tree.norm(grads))
+        return TrainState(params, opt_state, state.step + 1), StepMetrics(loss, jnp.sqrt(optax.tree.vdot(grads, grads)))
 
     return jax.jit(train_step, donate_argnums=0)
 
@@ -146,7 +148,7 @@ def epoch_order(
     """
     steps = steps_per_epoch(examples, batch_size)
     filler = steps * batch_size - examples
-    rows = jnp.pad(jax.random.permutation(key, examples), (0, filler))
+    rows = jnp.pad(permutation(key, examples), (0, filler))
     weight = jnp.pad(jnp.ones(examples), (0, filler))
     return rows.reshape(steps, batch_size), weight.reshape(steps, batch_size)
 
@@ -247,7 +249,7 @@ def make_train(model: MLP, recipe: Recipe) -> Train:
         data = jax.tree.map(jnp.asarray, data)
         if recipe.sample_size is None:
             return data
-        rows = jax.random.permutation(keys.sample, data.train.y.shape[0])[: recipe.sample_size]
+        rows = permutation(keys.sample, data.train.y.shape[0])[: recipe.sample_size]
         return data._replace(train=Split(data.train.x[rows], data.train.y[rows]))
 
     def start(keys: Keys, data: Splits) -> Progress:

@@ -119,3 +119,37 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path, monkeypatch):
 def test_numbers_that_json_does_not_know_are_refused(tmp_path):
     with open_run(tmp_path / "run", CONFIG) as run, pytest.raises(ValueError, match="not JSON compliant"):
         run.write_json("summary.json", {"loss": float("nan")})
+
+
+def test_what_is_stacked_is_one_array_on_disk_in_the_order_of_the_names(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    parts = {name: np.full((rows, 2), rows, np.float32) for name, rows in (("b", 3), ("a", 2), ("c", 1))}
+    for name, part in parts.items():
+        checkpoints.save(name, {"params/dense_0/kernel": part, "seconds": part[:, 0].astype(float)})
+    assert checkpoints.stacked() is None
+    stacked = checkpoints.stack(["b", "a", "c"], 6)
+    assert isinstance(stacked["seconds"], np.memmap)
+    np.testing.assert_array_equal(stacked["params/dense_0/kernel"], np.concatenate([*parts.values()]))
+    np.testing.assert_array_equal(np.load(tmp_path / "networks/seconds.npy"), [3, 3, 3, 2, 2, 1])
+    assert not any(name in checkpoints for name in parts)
+    assert sorted(Checkpoints(tmp_path).stacked()) == ["params/dense_0/kernel", "seconds"]
+
+
+def test_a_killed_stacking_is_done_again(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save("a", {"x": np.arange(4)})
+    leftover = tmp_path / ".stack.tmp" / "x.npy"
+    leftover.parent.mkdir()
+    leftover.write_bytes(b"half")
+    assert checkpoints.stacked() is None
+    np.testing.assert_array_equal(checkpoints.stack(["a"], 4)["x"], np.arange(4))
+    assert not leftover.exists()
+
+
+def test_damaged_results_are_named(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save("a", {"x": np.arange(4)})
+    checkpoints.stack(["a"], 4)
+    (tmp_path / "networks/x.npy").write_bytes(b"nonsense")
+    with pytest.raises(UserError, match=r"networks: damaged results .* delete the folder"):
+        checkpoints.stacked()

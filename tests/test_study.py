@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from mlpjax.stats import bootstrap_ci
 
 SMALL = [
     *["study", "--data", "xor", "--widths", "2", "8", "2", "--batch-size", "50", "--learning-rate", "0.01"],
-    *["--seeds", "5", "--controls", "2", "--chunk", "2", "--grid", "5"],
+    *["--seeds", "5", "--controls", "2", "--chunk", "1", "--grid", "5"],
 ]
 
 
@@ -106,10 +107,14 @@ def test_other_data_and_a_network_without_a_hidden_layer(tmp_path):
 LONG = [*SMALL, "--epochs", "3000", "--eval-every", "10"]
 
 
-# Where the tests run in the background of a shell, Ctrl-C is ignored, and the command would inherit that.
+# Where the tests run in the background of a shell, Ctrl-C is ignored, and the command would inherit that. A checkpoint
+# follows every block, so that many a kill falls into one.
 COMMAND = """
+import shutil
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
+import mlpjax.seeds
+mlpjax.seeds.CHECKPOINT_SECONDS, mlpjax.seeds.BLOCK_SECONDS = 0.0, 0.1
 from mlpjax.cli import main
 main()
 """
@@ -117,16 +122,17 @@ main()
 
 def start(out: Path, log: Path) -> subprocess.Popen:
     command = [sys.executable, "-c", COMMAND, *LONG, "--out", str(out)]
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     with log.open("w") as file:
-        return subprocess.Popen(command, env=os.environ | {"XLA_FLAGS": ""}, stdout=file, stderr=file)
+        return subprocess.Popen(command, env=environment, stdout=file, stderr=file)
 
 
-def wait_for(path: Path) -> None:
-    for _ in range(1200):
-        if path.exists():
+def wait_for(folder: Path, pattern: str) -> None:
+    for _ in range(12000):
+        if any(folder.glob(pattern)):
             return
-        time.sleep(0.05)
-    raise AssertionError(f"{path} did not come")
+        time.sleep(0.005)
+    raise AssertionError(f"{pattern} did not come in {folder}")
 
 
 def assert_same_figures(found: Path, expected: Path) -> None:
@@ -138,35 +144,43 @@ def assert_same_figures(found: Path, expected: Path) -> None:
     assert not list(found.rglob(".*.tmp"))
 
 
-def test_a_killed_and_an_interrupted_study_find_what_an_undisturbed_one_finds(tmp_path):
-    """SIGKILL after the first chunk, Ctrl-C after the second, then the same command to the end."""
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    log = folder / "log"
+    assert start(folder / "run", log).wait(timeout=300) == 0, log.read_text()
+    return folder / "run"
+
+
+def test_a_killed_and_an_interrupted_study_find_what_an_undisturbed_one_finds(tmp_path, undisturbed):
+    """SIGKILL while a checkpoint is written and after the first part, Ctrl-C later, then the command to the end."""
     out, log = tmp_path / "disturbed", tmp_path / "log"
-    undisturbed = start(tmp_path / "undisturbed", log)
-    assert undisturbed.wait(timeout=300) == 0, log.read_text()
-    killed = start(out, log)
-    wait_for(out / "checkpoints" / "chunk-00000.npz")
-    killed.kill()
-    assert killed.wait() == -signal.SIGKILL
+    for moment in (".*-partial-*.tmp", "networks-0000000-0000001.npz"):
+        killed = start(out, log)
+        wait_for(out / "checkpoints", moment)
+        killed.kill()
+        assert killed.wait() == -signal.SIGKILL
     interrupted = start(out, log)
-    wait_for(out / "checkpoints" / "chunk-00001.npz")
+    wait_for(out / "checkpoints", "networks-0000002-0000003.npz")
     interrupted.send_signal(signal.SIGINT)
     assert interrupted.wait(timeout=60) == 130
     assert "to go on, give the same command" in log.read_text()
     assert not (out / "report.html").exists()
     resumed = start(out, log)
     assert resumed.wait(timeout=300) == 0, log.read_text()
-    assert_same_figures(out, tmp_path / "undisturbed")
+    assert_same_figures(out, undisturbed)
 
 
-@pytest.mark.slow
-def test_a_study_killed_at_random_moments_finds_what_an_undisturbed_one_finds(tmp_path):
-    """Ten SIGKILLs, in the start, the compilation, the training, a checkpoint or the report, as it happens."""
-    log, rng = tmp_path / "log", np.random.default_rng(0)
-    assert start(tmp_path / "undisturbed", log).wait(timeout=300) == 0, log.read_text()
-    for _ in range(10):
-        killed = start(tmp_path / "disturbed", log)
-        time.sleep(rng.uniform(1, 20))
+@pytest.mark.parametrize("kills", [4, pytest.param(100, marks=pytest.mark.slow)])
+def test_a_study_killed_at_random_moments_finds_what_an_undisturbed_one_finds(tmp_path, undisturbed, kills):
+    """SIGKILLs in the start, the compilation, the training, a checkpoint or the report, as it happens."""
+    out, log, rng = tmp_path / "disturbed", tmp_path / "log", np.random.default_rng(0)
+    for _ in range(kills):
+        killed = start(out, log)
+        time.sleep(rng.uniform(1, 12))
         killed.kill()
         killed.wait()
-    assert start(tmp_path / "disturbed", log).wait(timeout=300) == 0, log.read_text()
-    assert_same_figures(tmp_path / "disturbed", tmp_path / "undisturbed")
+        if (out / "report.html").exists():
+            shutil.rmtree(out)
+    assert start(out, log).wait(timeout=300) == 0, log.read_text()
+    assert_same_figures(out, undisturbed)

@@ -1,0 +1,31 @@
+"""The devices of this process, as a mesh over which the networks are spread."""
+
+import os
+
+import jax
+import numpy as np
+
+AXIS = "seeds"
+"""Name of the mesh's only axis."""
+
+
+def use_all_cores() -> None:
+    """Let every processor core train networks of its own, by giving JAX as many CPU devices as there are cores.
+
+    JAX by default takes all cores for one device and splits every operation among them, which small networks are too
+    small for. Call it before anything else that uses JAX. A number of devices that was chosen already
+    (`jax_num_cpu_devices`, or `--xla_force_host_platform_device_count` in XLA_FLAGS) is left as it is.
+
+    Raises:
+        RuntimeError: JAX is at work already.
+    """
+    chosen_by_flag = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if chosen_by_flag or jax.config.jax_num_cpu_devices > 0:  # type: ignore[attr-defined]
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    jax.config.update("jax_num_cpu_devices", cores)
+
+
+def device_mesh(networks: int) -> jax.sharding.Mesh:
+    """A mesh of this process's devices, of no more than there are networks to spread."""
+    return jax.sharding.Mesh(np.asarray(jax.local_devices()[:networks]), (AXIS,))

@@ -1,0 +1,50 @@
+"""Devices: as many as cores when asked, and the same figures on any number of them."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+TRAIN = """
+import sys
+import mlpjax
+import numpy as np
+
+mlpjax.use_all_cores()
+import jax
+
+devices, file = int(sys.argv[1]), sys.argv[2]
+assert jax.local_device_count() == devices, jax.devices()
+data = mlpjax.load("xor", n=50)
+model = mlpjax.MLP(widths=(2, 16, 2), dropout=(0.2,))
+trained = mlpjax.train_many(model, mlpjax.Recipe(batch_size=10, epochs=3), data, range(19), chunk=2)
+np.savez(file, kernel=trained.params["dense_0"]["kernel"], loss=trained.history["test_loss"])
+"""
+
+
+def run(code, *arguments, **environment):
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    settings = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    return subprocess.run(command, env=settings | environment, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_eight_devices_find_what_one_finds(tmp_path):
+    found = {}
+    for devices in (1, 8):
+        file = tmp_path / f"{devices}.npz"
+        flag = f"--xla_force_host_platform_device_count={devices}"
+        answer = run(TRAIN, devices, file, XLA_FLAGS=flag)
+        assert answer.returncode == 0, answer.stderr
+        found[devices] = np.load(file)
+    for name in ("kernel", "loss"):  # rounding alone: sums are split otherwise over more threads
+        np.testing.assert_allclose(found[1][name], found[8][name], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="cores cannot be counted")
+def test_every_core_is_a_device_unless_told_otherwise():
+    ask = "import mlpjax, jax; {}; mlpjax.use_all_cores(); print(jax.local_device_count())"
+    assert int(run(ask.format("pass")).stdout) == len(os.sched_getaffinity(0))
+    assert int(run(ask.format("jax.config.update('jax_num_cpu_devices', 3)")).stdout) == 3
+    assert int(run(ask.format("pass"), XLA_FLAGS="--xla_force_host_platform_device_count=5").stdout) == 5

@@ -1,0 +1,60 @@
+"""The training product: the same numbers as the plain one, and the same gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mlpjax.products import exact, make_product
+
+SHAPES = [(4, 2, 2), (4, 2, 1), (100, 2, 3), (7, 30, 20), (1, 5, 40)]  # batch, inputs, outputs; term by term or not
+
+
+def draw(batch, inputs, outputs, networks=()):
+    keys = jax.random.split(jax.random.key(batch), 3)
+    shapes = (batch, inputs), (inputs, outputs), (batch, outputs)
+    return [jax.random.normal(key, (*networks, *shape)) for key, shape in zip(keys, shapes, strict=True)]
+
+
+def gradients(product, x, w, d):
+    return jax.grad(lambda x, w: jnp.sum(product(x, w) * d), argnums=(0, 1))(x, w)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("networks", [(), (3,)])
+def test_the_product_and_its_gradients_are_the_textbooks(shape, networks):
+    x, w, d = draw(*shape, networks)
+    product = make_product("float32")
+    lift = jax.vmap if networks else lambda function: function
+    np.testing.assert_allclose(lift(product)(x, w), np.asarray(x) @ np.asarray(w), rtol=1e-5, atol=1e-5)
+    dx, dw = lift(lambda x, w, d: gradients(product, x, w, d))(x, w, d)
+    np.testing.assert_allclose(dx, np.asarray(d) @ np.asarray(w).swapaxes(-1, -2), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(dw, np.asarray(x).swapaxes(-1, -2) @ np.asarray(d), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_hessian_vector_products_go_through(shape):
+    x, w, v = (draw(*shape)[i] for i in (0, 1, 1))
+
+    def loss(product):
+        return lambda w: jnp.sum(jnp.tanh(product(x, w)) ** 2)
+
+    def hvp(product):
+        return jax.jvp(jax.grad(loss(product)), (w,), (v,))[1]
+
+    np.testing.assert_allclose(hvp(make_product("float32")), hvp(exact), rtol=1e-4, atol=1e-4)
+
+
+def test_mixed_rounds_the_factors_and_sums_in_float32():
+    x, w, d = draw(16, 300, 40)
+    product = make_product("mixed")
+
+    def rounded(array):
+        return np.asarray(array.astype(jnp.bfloat16).astype(jnp.float32), np.float64)
+
+    assert product(x, w).dtype == jnp.float32
+    np.testing.assert_allclose(product(x, w), rounded(x) @ rounded(w), rtol=1e-4, atol=1e-4)
+    dx, dw = gradients(product, x, w, d)
+    np.testing.assert_allclose(dx, rounded(d) @ rounded(w).T, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(dw, rounded(x).T @ rounded(d), rtol=1e-4, atol=1e-4)
+    assert np.abs(product(x, w) - np.asarray(x) @ np.asarray(w)).max() > 1e-3
