@@ -17,12 +17,15 @@ from mlpjax.data import Dataset
 from mlpjax.devices import AXIS, device_mesh
 from mlpjax.errors import UserError, require_choice
 from mlpjax.models import MLP
+from mlpjax.processes import Group
 from mlpjax.recipe import Recipe
 from mlpjax.train import Keys, Progress, Splits, check_fit, make_keys, make_train
 from mlpjax.typing import Params
 
 OnProgress: TypeAlias = Callable[[int, int], None]
 """Told what is done and what there is to do."""
+ALONE = Group()
+"""This process and no other."""
 FROZEN_SEED = 0
 """The seed that gives every network the same key where a key is frozen."""
 MODEL_NUMBERS = {"dropout", "scale"}
@@ -137,6 +140,7 @@ def run(
     *,
     chunk: int,
     store: Store | None = None,
+    group: Group = ALONE,
     on_progress: OnProgress = lambda done, total: None,
 ) -> tuple[PyTree, Float[np.ndarray, "members times"]]:
     """Do one network's work for many: part after part, each from start to finish.
@@ -151,6 +155,7 @@ def run(
         shared: what all of them see.
         chunk: how many networks side by side on each device, at least 1.
         store: keeps results; what it has already is not done again.
+        group: the processes that share the parts among them; several need a store that all of them see.
         on_progress: told what is done and what there is to do, about once a second.
 
     Returns:
@@ -159,43 +164,56 @@ def run(
         time, without compilation.
 
     Raises:
+        UserError: one of the processes is gone.
         KeyboardInterrupt: after saving the part under way.
     """
     count = jax.tree.leaves(members)[0].shape[0]
     each = max(1, work.periods)
     state_form = jax.eval_shape(work.start, jax.tree.map(lambda leaf: leaf[0], members), shared)
-    result_form = {"result": jax.eval_shape(work.finish, state_form), "seconds": 0}
+    mesh = device_mesh(count)
+    size = mesh.size * min(chunk, math.ceil(count / mesh.size))
+    parts = {
+        f"networks-{first:07d}-{min(first + size, count) - 1:07d}": range(first, min(first + size, count))
+        for first in range(0, count, size)
+    }
     kept = store and store.stacked()
-    if kept:
-        on_progress(count * each, count * each)
-        found = _from_arrays(kept, result_form)
-        return found["result"], found["seconds"]
-    lifted = _Lifted(work, shared, device_mesh(count), state_form)
-    size = lifted.mesh.size * min(chunk, math.ceil(count / lifted.mesh.size))
-    names, results = [], []
-    for first in range(0, count, size):
-        stop = min(first + size, count)
-        names.append(f"networks-{first:07d}-{stop - 1:07d}")
-        if store is None or names[-1] not in store:
-            rows = np.minimum(np.arange(first, first + size), count - 1)
-            own = jax.tree.map(lambda leaf, rows=rows: leaf[rows], members)
-            partial = f"{names[-1]}-partial-{size}"
+    missing = [name for name in parts if not kept and (store is None or name not in store)]
+    group.barrier()  # all have looked what is missing before one changes it
+    todo = group.share(missing)
+    total = count * each if group.count == 1 else sum(len(parts[name]) for name in todo) * each
+    done = total - sum(len(parts[name]) for name in todo) * each
+    lifted = _Lifted(work, shared, mesh, state_form)
+    results = []
+    on_progress(done, total)
+    for name in todo:
 
-            def on_period(done: int, first: int = first, stop: int = stop) -> None:
-                on_progress(first * each + done * (stop - first), count * each)
+        def on_period(periods: int, before: int = done, networks: int = len(parts[name])) -> None:
+            group.check()
+            on_progress(before + periods * networks, total)
 
-            state, seconds = _run_part(lifted, own, store, partial, on_period)
-            result, _ = lifted.call("finish", state)
-            result = jax.tree.map(lambda leaf, filled=stop - first: np.asarray(leaf)[:filled], result)
-            results.append({"result": result, "seconds": np.tile(seconds / (stop - first), (stop - first, 1))})
-            if store:
-                store.save(names[-1], _to_arrays(results.pop()))
-                store.remove(partial)
-        on_progress(stop * each, count * each)
-    if store:
-        found = _from_arrays(store.stack(names, count), result_form)
-    else:
+        rows = np.minimum(np.arange(size) + parts[name].start, count - 1)
+        own = jax.tree.map(lambda leaf, rows=rows: leaf[rows], members)
+        partial = f"{name}-partial-{size}"
+        state, seconds = _run_part(lifted, own, store, partial, on_period)
+        result, _ = lifted.call("finish", state)
+        networks = len(parts[name])
+        result = jax.tree.map(lambda leaf, networks=networks: np.asarray(leaf)[:networks], result)
+        results.append({"result": result, "seconds": np.tile(seconds / networks, (networks, 1))})
+        if store:
+            store.save(name, _to_arrays(results.pop()))
+            store.remove(partial)
+        done += networks * each
+        on_progress(done, total)
+    if store is None:
         found = jax.tree.map(lambda *leaves: np.concatenate(leaves), *results)
+        return found["result"], found["seconds"]
+    group.wait(lambda: bool(store.stacked()) or all(name in store for name in parts))
+    if group.index == 0 and not kept:
+        store.stack([*parts], count)
+    group.barrier()
+    found = _from_arrays(
+        store.stacked() or {}, {"result": jax.eval_shape(work.finish, state_form), "seconds": np.zeros(())}
+    )
     return found["result"], found["seconds"]
 
 
@@ -340,6 +358,7 @@ def train_many(
     freeze: Collection[str] = (),
     chunk: int | None = None,
     store: Store | None = None,
+    group: Group = ALONE,
     on_progress: OnProgress = lambda done, total: None,
 ) -> Trained:
     """Train one network from every seed.
@@ -354,6 +373,7 @@ def train_many(
         freeze: names of the keys (init, order, dropout, sample) that all networks share.
         chunk: how many networks side by side on each device; by default as many as its cache holds.
         store: keeps results as they come; what it has is not trained again.
+        group: the processes that share the networks among them; several need a store that all of them see.
         on_progress: told what is done and what there is to do, in periods of one network, about once a second.
 
     Returns:
@@ -394,6 +414,7 @@ def train_many(
         Splits(dataset.train, dataset.valid, dataset.test),
         chunk=chunk or default_chunk(model, recipe, dataset),
         store=store,
+        group=group,
         on_progress=on_progress,
     )
     return Trained(np.asarray(list(seeds)), found["params"], found["history"] | {"seconds": seconds})
