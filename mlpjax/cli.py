@@ -5,6 +5,7 @@ import operator
 import sys
 import types
 from collections.abc import Sequence
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -18,8 +19,11 @@ from mlpjax.compilation import remember_compilations
 from mlpjax.devices import use_all_cores
 from mlpjax.errors import UserError
 from mlpjax.files import write_atomically
+from mlpjax.processes import ALONE, join
 from mlpjax.report import figures
 from mlpjax.study import Study, default_folder, run_study
+from mlpjax.widths import WidthSweep, run_widths
+from mlpjax.widths import default_folder as default_widths_folder
 
 _REGISTRY = ConstructorRegistry()
 
@@ -39,6 +43,9 @@ def _numbers_without_tracers(info: PrimitiveTypeInfo) -> Any:
 def study(
     config: Annotated[Study, tyro.conf.arg(name="")],
     out: Path | None = None,
+    coordinator: str | None = None,
+    processes: int | None = None,
+    process: int | None = None,
 ) -> None:
     """Train one network from many seeds, look at the landscape they end in, and write a report.
 
@@ -48,8 +55,32 @@ def study(
     Args:
         config: what to do.
         out: The run's folder. None: one under runs/, named after the configuration.
+        coordinator: HOST:PORT of process 0, for several processes or machines that share the work and see the same
+            folder; auto under Slurm, Open MPI, Kubernetes or on Cloud TPU. None: this process alone.
+        processes: How many processes there are; the cluster knows under auto.
+        process: Which of them this is, from 0 on; the cluster knows under auto.
     """
-    run_study(config, out or default_folder(config), ["mlpjax", *sys.argv[1:]], Console())
+    if coordinator is None and not processes is process is None:
+        raise UserError("--processes and --process: give --coordinator HOST:PORT of process 0 as well")
+    with join(coordinator, processes, process) if coordinator else nullcontext(ALONE) as group:
+        console = Console(quiet=group.index > 0)
+        run_study(config, out or default_folder(config), ["mlpjax", *sys.argv[1:]], console, group)
+
+
+def widths(
+    config: Annotated[WidthSweep, tyro.conf.arg(name="")],
+    out: Path | None = None,
+) -> None:
+    """Train networks of many widths, each from many seeds, and compare what they reach.
+
+    Every figure comes with its interval over seeds. Interrupt it whenever you like: the same command goes on where it
+    was. The run's folder holds summary.json, widths.parquet, config.json, figures/widths.png and checkpoints/.
+
+    Args:
+        config: what to do.
+        out: The run's folder. None: one under runs/, named after the configuration.
+    """
+    run_widths(config, out or default_widths_folder(config), ["mlpjax", *sys.argv[1:]], Console())
 
 
 def activations(out: Path = Path("activations.png")) -> None:
@@ -74,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     remember_compilations()
     try:
         tyro.extras.subcommand_cli_from_dict(
-            {"study": study, "activations": activations},
+            {"study": study, "widths": widths, "activations": activations},
             prog="mlpjax",
             description="Train many multilayer perceptrons at once, and settle what lectures claim about them.",
             args=arguments,

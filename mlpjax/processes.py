@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TypeVar
@@ -29,7 +29,7 @@ SILENCE_SECONDS = 30
 FILE_SECONDS = 90
 """How long a file may take to be seen on another machine: network file systems look again after a minute."""
 POLL_SECONDS = 0.2
-"""Time between two looks for a file."""
+"""Time between two looks at what is waited for."""
 
 
 class Group:
@@ -66,21 +66,29 @@ class Group:
             UserError: one is gone.
         """
 
-    def find(self, path: Path) -> None:
-        """Wait until a file, which another process wrote before the last barrier, is seen here, too.
+    def wait(self, seen: Callable[[], bool], what: Path) -> None:
+        """Wait until what another process wrote before the last barrier is seen here, too.
+
+        Args:
+            seen: whether it is.
+            what: it is, for the message.
 
         Raises:
-            UserError: it is not, since the processes have no file system in common, or one is gone.
+            UserError: it is not seen, since the processes have no file system in common; or one is gone.
         """
         until = time.monotonic() + FILE_SECONDS
-        while not path.exists():
+        while not seen():
             self.check()
             if time.monotonic() > until:
                 raise UserError(
-                    f"{path}: another process has written it, but it cannot be seen here: "
+                    f"{what}: another process has written it, but it cannot be seen here: "
                     "choose an --out on a file system that all machines share"
                 )
             time.sleep(POLL_SECONDS)
+
+
+ALONE = Group()
+"""This process and no other."""
 
 
 class _Several(Group):
@@ -167,10 +175,12 @@ class _Several(Group):
         return re.sub(r"^(\w+: |[EWF]\d{4} .*?\] )", "", lines[-1]).rstrip(".")
 
     def _gone(self) -> UserError:
-        silent = re.search(r"stopped sending heartbeats\):\s+(\d+)", self._read_log())
+        log = self._read_log()
+        # As JAX puts it to one that waits at a barrier, and to one that does not.
+        silent = re.search(r"Task (\d+) heartbeat timeout|stopped sending heartbeats\):\s+(\d+)", log)
         if silent:
-            who = f"process {silent[1]} of {self.count}"
-        elif "the leader" in self._last_words():
+            who = f"process {silent[1] or silent[2]} of {self.count}"
+        elif "the leader task" in log:
             who = f"process 0 of {self.count}"
         else:
             who = f"one of the {self.count} processes"

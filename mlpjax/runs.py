@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from mlpjax.environment import environment
 from mlpjax.errors import UserError
 from mlpjax.files import write_atomically
+from mlpjax.processes import ALONE, Group
 
 
 class Checkpoints:
@@ -139,13 +140,14 @@ class RunFolder:
 
 
 @contextmanager
-def open_run(path: Path, config: dict[str, Any]) -> Iterator[RunFolder]:
-    """Open a run's folder, new or to go on with, for this process alone.
+def open_run(path: Path, config: dict[str, Any], group: Group = ALONE) -> Iterator[RunFolder]:
+    """Open a run's folder, new or to go on with, for this process alone or for a group of them.
 
     Args:
         path: the folder, made if missing.
         config: everything that decides the run's result, ready for JSON. `config.json` holds it with the versions,
             the device and the git revision of the process that began the run.
+        group: the processes that open it together; process 0 holds the lock for all.
 
     Yields:
         The folder, locked.
@@ -154,6 +156,12 @@ def open_run(path: Path, config: dict[str, Any]) -> Iterator[RunFolder]:
         UserError: the folder is in use, holds a run of another configuration or something that is no run, or the
             disk is full.
     """
+    if group.index:
+        group.barrier()
+        group.wait((path / "config.json").exists, path / "config.json")
+        _claim_folder(RunFolder(path), config)
+        yield RunFolder(path)
+        return
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
@@ -172,6 +180,7 @@ def open_run(path: Path, config: dict[str, Any]) -> Iterator[RunFolder]:
         run = RunFolder(path)
         try:
             _claim_folder(run, config)
+            group.barrier()
             yield run
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):

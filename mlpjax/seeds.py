@@ -4,6 +4,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import jax
@@ -17,15 +18,13 @@ from mlpjax.data import Dataset
 from mlpjax.devices import AXIS, device_mesh
 from mlpjax.errors import UserError, require_choice
 from mlpjax.models import MLP
-from mlpjax.processes import Group
+from mlpjax.processes import ALONE, Group
 from mlpjax.recipe import Recipe
 from mlpjax.train import Keys, Progress, Splits, check_fit, make_keys, make_train
 from mlpjax.typing import Params
 
 OnProgress: TypeAlias = Callable[[int, int], None]
 """Told what is done and what there is to do."""
-ALONE = Group()
-"""This process and no other."""
 FROZEN_SEED = 0
 """The seed that gives every network the same key where a key is frozen."""
 MODEL_NUMBERS = {"dropout", "scale"}
@@ -170,47 +169,52 @@ def run(
     count = jax.tree.leaves(members)[0].shape[0]
     each = max(1, work.periods)
     state_form = jax.eval_shape(work.start, jax.tree.map(lambda leaf: leaf[0], members), shared)
-    mesh = device_mesh(count)
-    size = mesh.size * min(chunk, math.ceil(count / mesh.size))
-    parts = {
-        f"networks-{first:07d}-{min(first + size, count) - 1:07d}": range(first, min(first + size, count))
-        for first in range(0, count, size)
-    }
-    kept = store and store.stacked()
-    missing = [name for name in parts if not kept and (store is None or name not in store)]
-    group.barrier()  # all have looked what is missing before one changes it
-    todo = group.share(missing)
-    total = count * each if group.count == 1 else sum(len(parts[name]) for name in todo) * each
-    done = total - sum(len(parts[name]) for name in todo) * each
-    lifted = _Lifted(work, shared, mesh, state_form)
-    results = []
-    on_progress(done, total)
-    for name in todo:
+    if not group.agree(int(store is not None and store.stacked() is not None)):
+        mesh = device_mesh(count)
+        size = group.agree(mesh.size * min(chunk, math.ceil(count / mesh.size)))
+        if size % mesh.size:
+            raise UserError(
+                f"process 0 trains {size} networks at once, which this one's {mesh.size} devices cannot share"
+            )
+        parts = {
+            f"networks-{first:07d}-{min(first + size, count) - 1:07d}": range(first, min(first + size, count))
+            for first in range(0, count, size)
+        }
+        share = group.share([*parts])
+        total, done = each * sum(len(parts[name]) for name in share), 0
+        lifted = _Lifted(work, shared, mesh, state_form)
+        results = []
+        for name in share:
+            networks = len(parts[name])
+            if store is None or name not in store:
 
-        def on_period(periods: int, before: int = done, networks: int = len(parts[name])) -> None:
-            group.check()
-            on_progress(before + periods * networks, total)
+                def on_period(periods: int, done: int = done, networks: int = networks) -> None:
+                    group.check()
+                    on_progress(done + periods * networks, total)
 
-        rows = np.minimum(np.arange(size) + parts[name].start, count - 1)
-        own = jax.tree.map(lambda leaf, rows=rows: leaf[rows], members)
-        partial = f"{name}-partial-{size}"
-        state, seconds = _run_part(lifted, own, store, partial, on_period)
-        result, _ = lifted.call("finish", state)
-        networks = len(parts[name])
-        result = jax.tree.map(lambda leaf, networks=networks: np.asarray(leaf)[:networks], result)
-        results.append({"result": result, "seconds": np.tile(seconds / networks, (networks, 1))})
-        if store:
-            store.save(name, _to_arrays(results.pop()))
-            store.remove(partial)
-        done += networks * each
-        on_progress(done, total)
-    if store is None:
-        found = jax.tree.map(lambda *leaves: np.concatenate(leaves), *results)
-        return found["result"], found["seconds"]
-    group.wait(lambda: bool(store.stacked()) or all(name in store for name in parts))
-    if group.index == 0 and not kept:
-        store.stack([*parts], count)
-    group.barrier()
+                rows = np.minimum(np.arange(size) + parts[name].start, count - 1)
+                own = jax.tree.map(lambda leaf, rows=rows: leaf[rows], members)
+                partial = f"{name}-partial-{size}"
+                state, seconds = _run_part(lifted, own, store, partial, on_period)
+                result, _ = lifted.call("finish", state)
+                result = jax.tree.map(lambda leaf, networks=networks: np.asarray(leaf)[:networks], result)
+                results.append({"result": result, "seconds": np.tile(seconds / networks, (networks, 1))})
+                if store:
+                    store.save(name, _to_arrays(results.pop()))
+                    store.remove(partial)
+            done += networks * each
+            on_progress(done, total)
+        if store is None:
+            found = jax.tree.map(lambda *leaves: np.concatenate(leaves), *results)
+            return found["result"], found["seconds"]
+        group.barrier()
+        if group.index == 0:
+            group.wait(lambda: all(name in store for name in parts), Path("networks"))
+            store.stack([*parts], count)
+        group.barrier()
+    assert store
+    group.wait(lambda: store.stacked() is not None, Path("networks"))
+    on_progress(count * each, count * each)
     found = _from_arrays(
         store.stacked() or {}, {"result": jax.eval_shape(work.finish, state_form), "seconds": np.zeros(())}
     )
@@ -279,7 +283,7 @@ def _run_part(
             if store and time.perf_counter() - saved > CHECKPOINT_SECONDS:
                 store.save(name, _to_arrays((state, seconds, done)))
                 saved = time.perf_counter()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, UserError):  # the second: another process is gone
         if store:
             store.save(name, _to_arrays((state, seconds, done)))
         raise

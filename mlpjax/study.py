@@ -18,6 +18,7 @@ from mlpjax.environment import environment
 from mlpjax.errors import UserError
 from mlpjax.findings import Findings, find
 from mlpjax.models import MLP
+from mlpjax.processes import ALONE, Group
 from mlpjax.progress import progress_bar
 from mlpjax.recipe import Recipe
 from mlpjax.report.figures import png, sample_sheet
@@ -141,7 +142,9 @@ def summarise_study(trained: Mapping[str, Trained], findings: Findings) -> dict[
     return summary
 
 
-def run_study(study: Study, out: Path, command: Sequence[str], console: Console) -> dict[str, Any]:
+def run_study(
+    study: Study, out: Path, command: Sequence[str], console: Console, processes: Group = ALONE
+) -> dict[str, Any] | None:
     """Train, look and report; what the folder has already is not done again.
 
     Args:
@@ -149,9 +152,10 @@ def run_study(study: Study, out: Path, command: Sequence[str], console: Console)
         out: the run's folder.
         command: what the user typed, for the report and to say how to go on.
         console: where to say what happens.
+        processes: they train the networks together; process 0 alone looks and reports.
 
     Returns:
-        The summary, as in `summary.json`.
+        The summary, as in `summary.json`; None in the other processes.
 
     Raises:
         UserError: the data, the network or the folder cannot be used.
@@ -162,11 +166,14 @@ def run_study(study: Study, out: Path, command: Sequence[str], console: Console)
     facts = check(dataset).table()
     _print_table(console, "The data", [], facts)
     try:
-        with open_run(out, dataclasses.asdict(study)) as run:
+        with open_run(out, dataclasses.asdict(study), processes) as run:
+            if processes.index:
+                _train(study, dataset, run, console, processes)
+                return None
             sheet = png(sample_sheet(dataset))
             run.write("figures/samples.png", sheet)
             console.print(f"Samples of it: {out / 'figures/samples.png'}\n", soft_wrap=True)
-            trained = _train(study, dataset, run, console)
+            trained = _train(study, dataset, run, console, processes)
             with console.status("Looking at the landscape"):
                 findings = find(study.model, study.recipe, dataset, trained, study.grid)
             summary = summarise_study(trained, findings)
@@ -202,7 +209,7 @@ def run_study(study: Study, out: Path, command: Sequence[str], console: Console)
     return summary
 
 
-def _train(study: Study, dataset: Dataset, run: RunFolder, console: Console) -> dict[str, Trained]:
+def _train(study: Study, dataset: Dataset, run: RunFolder, console: Console, processes: Group) -> dict[str, Trained]:
     """Train both groups as one; a control is the same program with its initial draw multiplied by zero."""
     with progress_bar(f"{study.seeds} random and {study.controls} all-zero starts", console=console) as on_progress:
         networks = train_many(
@@ -214,6 +221,7 @@ def _train(study: Study, dataset: Dataset, run: RunFolder, console: Console) -> 
             freeze=study.freeze,
             chunk=study.chunk,
             store=run.checkpoints(),
+            group=processes,
             on_progress=on_progress,
         )
     groups = {"random": networks.select(slice(study.seeds))}

@@ -3,6 +3,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -115,13 +116,15 @@ import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
 import mlpjax.seeds
 mlpjax.seeds.CHECKPOINT_SECONDS, mlpjax.seeds.BLOCK_SECONDS = 0.0, 0.1
-from mlpjax.cli import main
-main()
+import functools
+import mlpjax.cli
+mlpjax.cli.join = functools.partial(mlpjax.cli.join, silence_seconds=5)
+mlpjax.cli.main()
 """
 
 
-def start(out: Path, log: Path) -> subprocess.Popen:
-    command = [sys.executable, "-c", COMMAND, *LONG, "--out", str(out)]
+def start(out: Path, log: Path, *options: object) -> subprocess.Popen:
+    command = [sys.executable, "-c", COMMAND, *LONG, "--out", str(out), *map(str, options)]
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     with log.open("w") as file:
         return subprocess.Popen(command, env=environment, stdout=file, stderr=file)
@@ -184,3 +187,38 @@ def test_a_study_killed_at_random_moments_finds_what_an_undisturbed_one_finds(tm
             shutil.rmtree(out)
     assert start(out, log).wait(timeout=300) == 0, log.read_text()
     assert_same_figures(out, undisturbed)
+
+
+def start_together(out: Path, count: int) -> list[subprocess.Popen]:
+    with socket.socket() as s:
+        s.bind(("localhost", 0))
+        address = f"localhost:{s.getsockname()[1]}"
+    options = ["--coordinator", address, "--processes", count, "--process"]
+    return [start(out, out.with_suffix(f".{index}.log"), *options, index) for index in range(count)]
+
+
+@pytest.mark.parametrize(("count", "killed"), [(2, 1), pytest.param(4, 0, marks=pytest.mark.slow)])
+def test_processes_that_lose_one_say_so_and_find_together_what_one_finds_alone(tmp_path, undisturbed, count, killed):
+    out = tmp_path / "run"
+    processes = start_together(out, count)
+    wait_for(out / "checkpoints", "networks-*[0-9].npz")
+    processes[killed].kill()
+    processes[killed].wait()
+    begin = time.monotonic()
+    for index, process in enumerate(processes):
+        said = out.with_suffix(f".{index}.log")
+        if index != killed:
+            assert process.wait(timeout=60) == 2, said.read_text()
+            assert re.search(rf"^error: process {killed} of {count} is gone", said.read_text(), re.MULTILINE)
+    assert time.monotonic() - begin < 60
+    assert not (out / "report.html").exists()
+    for process in start_together(out, count):
+        assert process.wait(timeout=300) == 0, [log.read_text() for log in tmp_path.glob("*.log")]
+    assert_same_figures(out, undisturbed)
+
+
+def test_processes_without_a_coordinator_are_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([*SMALL, "--processes", "2", "--process", "0", "--out", str(tmp_path / "run")])
+    assert stopped.value.code == 2
+    assert "give --coordinator HOST:PORT" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """Figures: arrays in, a `matplotlib.figure.Figure` out; no window, and no global state but while drawing."""
 
 import io
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -109,6 +110,63 @@ def learning_curves(metrics: pd.DataFrame, controls: pd.DataFrame | None = None)
         title="median over n seeds, and band of the central 95 % of them",
     )
     return figure
+
+
+@mpl.rc_context(STYLE)
+def width_curves(summaries: Sequence[Mapping[str, Any]]) -> Figure:
+    """Final error and loss against the width of the hidden layers: the mean over seeds, and a band, its 95 % interval.
+
+    Args:
+        summaries: one for each width, in increasing order: `width`, `parameters`, and for `train_error`, `test_error`
+            (in %), `train_loss` and `test_loss` what `stats.summarise` says, or None where every seed diverged.
+
+    Returns:
+        Two panels, the width on a log axis and the number of parameters above it; the loss on a log axis where that of
+        the test split spans more than a factor of ten.
+    """
+    figure = Figure(figsize=(12, 5.2))
+    widths = np.asarray([summary["width"] for summary in summaries])
+    places = np.log(widths / widths[0])
+    labelled = [len(widths) - 1]  # where labels stand: a seventh of the axis from each other, or further
+    for index in reversed(range(len(widths))):
+        if places[labelled[-1]] - places[index] > places[-1] / 7:
+            labelled.append(index)
+    panels = figure.subplots(1, 2)
+    for axes, (metric, label) in zip(panels, {"error": "final error (%)", "loss": "final loss"}.items(), strict=True):
+        for split, marker in (("train", "s"), ("test", "o")):
+            found = [summary[f"{split}_{metric}"] for summary in summaries]
+            mean = np.asarray([figures["mean"] if figures else np.nan for figures in found])
+            band = np.asarray([(figures and figures["ci95"]) or (np.nan, np.nan) for figures in found])
+            colour = SPLIT_COLOURS[split]
+            axes.plot(widths, mean, color=colour, marker=marker, ms=5, label=split)
+            axes.fill_between(widths, *band.T, color=colour, alpha=0.25, lw=0)
+        axes.set(xlabel="units of a hidden layer", ylabel=label, xscale="log")
+        test = mean[np.isfinite(mean)]
+        if metric == "loss" and test.size and test.min() > 0 and test.max() > 10 * test.min():
+            axes.set_yscale("log")
+        else:
+            axes.set_ylim(bottom=0)
+        axes.set_xticks(widths[labelled], labels=map(str, widths[labelled]))
+        top = axes.secondary_xaxis("top")
+        top.set_xlabel("weights and biases")
+        top.set_xticks(widths[labelled], labels=[_short(summaries[index]["parameters"]) for index in labelled])
+        for axis in (axes, top):
+            axis.minorticks_off()
+    figure.legend(
+        *panels[0].get_legend_handles_labels(),
+        loc="outside upper center",
+        ncols=2,
+        title="mean over seeds, and band of its 95 % interval",
+    )
+    return figure
+
+
+def _short(number: int) -> str:
+    """A number to three digits, in thousands or millions where it is large."""
+    for unit, name in ((10**6, "M"), (10**3, "k")):
+        if number >= unit:
+            return f"{number / unit:.3g}{name}"
+    return str(number)
 
 
 @mpl.rc_context(STYLE)

@@ -1,0 +1,155 @@
+"""How much faster is mlpjax at many networks than what a user would pick instead?
+
+The same job on every side: 784-256-128-10 with ReLU, batches of 128 in an order of its own for each network and
+epoch, cross-entropy, SGD at 0.1 or Adam at 0.001, float32, all tensors in memory. mlpjax trains 64 networks at once;
+its time is that of training alone, and so is the peers'. The peers run in processes of their own: with the threads that
+the library chooses, and as one single-threaded process a core, side by side. Whichever way is faster is what counts.
+
+Peers: PyTorch eager, with tensors in memory and an index_select a batch, and with its fused optimizers; a DataLoader
+(for information); torch.compile; torch.func, 8 and 32 stacked networks; scikit-learn's MLPClassifier.
+
+Command: python benchmarks/against_peers.py    (needs pip install 'mlpjax[peers]'; torch.compile needs a C++ compiler)
+Wall time on two cores: about N minutes; --quick about a minute.
+
+Expect a factor of several against one network at a time. A peer cannot be beaten by more than its own distance from the
+machine's rate, for which see roofline.py.
+"""
+
+import importlib
+import multiprocessing
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from statistics import median
+from tempfile import TemporaryDirectory
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from common import OPTIMIZERS, WIDTHS, Bench, Report, Row, run_benchmark, time_training
+
+from mlpjax import MLP, UserError
+
+NETWORKS = {"torch.func, 8 networks": 8, "torch.func, 32 networks": 32}
+"""How many networks a peer trains at once, where not one."""
+OURS, COMPILE = "mlpjax", "torch.compile"
+WHOLE, SPLIT = "all cores", "a process a core"
+SIDES = {
+    "PyTorch eager": (WHOLE,),
+    "PyTorch eager, fused optimizer": (WHOLE, SPLIT),
+    "PyTorch, DataLoader": (WHOLE,),
+    COMPILE: (WHOLE, SPLIT),
+    "torch.func, 8 networks": (WHOLE, SPLIT),
+    "torch.func, 32 networks": (WHOLE,),
+    "scikit-learn": (WHOLE, SPLIT),
+}
+WANTED = {
+    ("PyTorch eager",): {"SGD": 4.0, "Adam": 5.0},
+    (COMPILE, "torch.func"): {"SGD": 3.0, "Adam": 3.0},
+    ("scikit-learn",): {"SGD": 4.5, "Adam": 4.5},
+}
+"""By the beginnings of the peers' names, of which the fastest counts, and the optimizer."""
+
+
+def import_peers() -> ModuleType:
+    """The module peers.py, which needs what is to be compared with."""
+    try:
+        return importlib.import_module("peers")
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error.name} is not installed: pip install 'mlpjax[peers]'") from error
+
+
+class Workers:
+    """Processes that train as a peer does, all in the same way at the same time."""
+
+    def __init__(self, processes: int, stack: ExitStack, start: Callable[..., None], *arguments: Any) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._executors = [
+            stack.enter_context(ProcessPoolExecutor(1, context, start, arguments)) for _ in range(processes)
+        ]
+
+    def call(self, function: Callable[..., float], peer: str, optimizer: str) -> float:
+        """Seconds of the slowest process."""
+        futures = [executor.submit(function, peer, optimizer) for executor in self._executors]
+        return max(future.result() for future in futures)
+
+    def networks(self, peer: str) -> int:
+        """How many networks a peer trains at once, in all processes together."""
+        return NETWORKS.get(peer, 1) * len(self._executors)
+
+
+class Cost(NamedTuple):
+    """What one side took."""
+
+    training: float
+    """Seconds per seed-epoch, training alone."""
+    setting_up: float
+    """Seconds of everything else, above all of compiling."""
+
+
+def time_ours(bench: Bench, optimizer: str, seeds: int) -> Cost:
+    """mlpjax at many networks."""
+    timing = time_training(MLP(WIDTHS), OPTIMIZERS[optimizer], bench.digits, seeds)
+    return Cost(timing.training, timing.setting_up)
+
+
+def time_peer(
+    workers: Workers, train_epoch: Callable[..., float], peer: str, optimizer: str, setting_up: float
+) -> Cost:
+    """A peer that is warm already."""
+    return Cost(workers.call(train_epoch, peer, optimizer) / workers.networks(peer), setting_up)
+
+
+def measure(bench: Bench) -> Report:
+    """All rows of this benchmark."""
+    peers = import_peers()
+    seeds = 8 if bench.options.quick else 64
+    skipped = {}
+    contestants: dict[tuple[str, str], Callable[[], Cost]] = {}  # by optimizer and name
+    with ExitStack() as stack:
+        # A folder of its own for what torch.compile keeps: each run of the benchmark compiles anew.
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = stack.enter_context(TemporaryDirectory())
+        x, y = bench.digits.train
+        workers = {
+            WHOLE: Workers(1, stack, peers.start, x, y, None),
+            SPLIT: Workers(peers.cpu_count(), stack, peers.start, x, y, 1),
+        }
+        for optimizer in OPTIMIZERS:
+            contestants[optimizer, OURS] = partial(time_ours, bench, optimizer, seeds)
+            for peer, side in [(peer, side) for peer, sides in SIDES.items() for side in sides]:
+                try:
+                    setting_up = workers[side].call(peers.warm_up, peer, optimizer)
+                except Exception as error:
+                    if peer != COMPILE:  # which needs a compiler, and not every system has one
+                        raise
+                    skipped[f"{optimizer}, {peer}, {side}"] = str(error).splitlines()[0]
+                    bench.console.print(f"skipped: {optimizer}, {peer}, {side}: {error}")
+                    continue
+                contestants[optimizer, f"{peer}, {side}"] = partial(
+                    time_peer, workers[side], peers.train_epoch, peer, optimizer, setting_up
+                )
+        measured = {name: rounds.values for name, rounds in bench.in_turn(contestants).items()}
+    return Report(rows(measured, seeds), {"seeds": seeds, "skipped": skipped})
+
+
+def rows(measured: Mapping[tuple[str, str], list[Cost]], seeds: int) -> list[Row]:
+    """For each optimizer the best of each kind of peer, then every peer; last, what compiling takes."""
+    made, unit = [], "s per seed-epoch"
+    for optimizer in OPTIMIZERS:
+        training = {
+            name: [cost.training for cost in costs] for (of, name), costs in measured.items() if of == optimizer
+        }
+        ours = training.pop(OURS)
+        against = f"{optimizer}, {seeds} seeds, against"
+        for kinds, wanted in WANTED.items():
+            best = min((values for name, values in training.items() if name.startswith(kinds)), key=median)
+            made.append(Row(f"{against} the best of {' and '.join(kinds)}", unit, ours, best, wanted[optimizer]))
+        made += [Row(f"{against} {name}", unit, ours, values) for name, values in training.items()]
+    setting_up = {name: [cost.setting_up for cost in costs] for (of, name), costs in measured.items() if of == "SGD"}
+    compiled = setting_up.get(f"{COMPILE}, {WHOLE}")
+    return [*made, Row("compiling and setting up, SGD, against torch.compile", "s", setting_up[OURS], compiled)]
+
+
+if __name__ == "__main__":
+    run_benchmark("against_peers", __doc__, measure)
