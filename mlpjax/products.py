@@ -57,8 +57,13 @@ def make_product(precision: PrecisionName) -> Product:
         if x.shape[1] * d.shape[1] <= TINY and x.shape[0] <= TINY:
             return term_by_term(x.T, d)
         if precision == "mixed":
-            # A CPU's bfloat16 units want the contracted axis last: turned once, and kept from being folded back.
-            return contract(jax.lax.optimization_barrier(x.astype(jnp.bfloat16).T), d, (1, 0))
+            # A CPU's bfloat16 units want the contracted axis last in x. A plain transposition would be folded back into
+            # the product, which then falls back to float32; one that also swaps the halves of the batch is kept, and
+            # the sum over the batch does not mind.
+            half = x.shape[0] // 2
+            x, d = x.astype(jnp.bfloat16).T, d.astype(jnp.bfloat16)
+            x = jnp.concatenate([x[:, half:], x[:, :half]], axis=1)
+            return contract(x, jnp.concatenate([d[half:], d[:half]]), (1, 0))
         return contract(x, d, (0, 0))
 
     @jax.custom_vjp

@@ -123,7 +123,7 @@ def make_train_step(
         )
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        return TrainState(params, opt_state, state.step + 1), StepMetrics(loss, jnp.sqrt(optax.tree.vdot(grads, grads)))
+        return TrainState(params, opt_state, state.step + 1), StepMetrics(loss, optax.tree.norm(grads))
 
     return jax.jit(train_step, donate_argnums=0)
 
