@@ -12,10 +12,15 @@ Expect the time per seed to fall until the cores are busy and stay flat from the
 on at once.
 """
 
+import dataclasses
 import multiprocessing
+import os
 import resource
+import socket
+import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -25,6 +30,7 @@ from typing import Any, NamedTuple
 
 import jax
 from common import (
+    BATCH,
     OPTIMIZERS,
     WIDTHS,
     XOR_MODEL,
@@ -41,13 +47,15 @@ from common import (
 )
 
 import mlpjax
-from mlpjax import MLP
+from mlpjax import MLP, Split, UserError
 from mlpjax.runs import Checkpoints
 
 MNIST, XOR = "MNIST, Adam", "four-point XOR"
 SIZES = {MNIST: (1, 4, 16, 64, 256, 1024), XOR: (1, 10, 100, 1000, 10_000, 100_000, 1_000_000)}
 QUICK_SIZES = {MNIST: (1, 8), XOR: (1, 10_000)}
 XOR_STEPS = 500
+MNIST_EXAMPLES = 100 * BATCH
+"""Fewer than there are: 1,024 networks on all of them would take a quarter of an hour a round."""
 PEAK = {MNIST: 2.0}
 """Wanted of the largest size: at most so many GB of resident memory."""
 
@@ -71,7 +79,9 @@ def train(problem: str, seeds: int, devices: int | None, options: Options) -> Co
     with tempfile.TemporaryDirectory() as folder:
         store = Checkpoints(Path(folder))
         if problem == MNIST:
-            timing = time_training(MLP(WIDTHS), OPTIMIZERS["Adam"], load_digits(options), seeds, 1, store=store)
+            digits = load_digits(options)
+            fewer = dataclasses.replace(digits, train=Split(*(leaf[:MNIST_EXAMPLES] for leaf in digits.train)))
+            timing = time_training(MLP(WIDTHS), OPTIMIZERS["Adam"], fewer, seeds, 1, store=store)
         else:
             timing = time_training(XOR_MODEL, XOR_RECIPE, four_points(), seeds, XOR_STEPS, store=store)
     return Cost(timing.total / seeds, peak_memory(), timing.setting_up)
@@ -121,7 +131,8 @@ def measure(bench: Bench) -> Report:
         all_devices, one_device = ([cost.seconds for cost in measured[n].values] for n in (name, (*name, "1 device")))
         what = f"{MNIST}, {seeds} seeds: {len(jax.devices())} devices against 1"
         rows.append(Row(what, "s per seed", all_devices, one_device))
-    rows += rows_of_processes()
+    if hasattr(os, "sched_setaffinity"):
+        rows += rows_of_processes(bench)
     return Report(
         rows, {"seeds": seeds, "curves": {problem: curve(measured, problem, sizes[problem]) for problem in sizes}}
     )
@@ -136,10 +147,39 @@ def curve(
     return {"seeds": list(sizes)} | fields
 
 
-def rows_of_processes() -> list[Row]:
-    """One process against two. TODO: connect the engine's processes."""
-    return []
+def rows_of_processes(bench: Bench) -> list[Row]:
+    """One process on all cores against one on each of two halves of them."""
+    seeds, epochs = (8, 2) if bench.options.quick else (64, 10)
+    times = bench.in_turn({str(count): partial(time_processes, count, seeds, epochs) for count in (1, 2)})
+    what = f"mlpjax study, {seeds} seeds, from start to report: 2 processes of half the cores against 1 of all"
+    return [Row(what, "s", times["2"].values, times["1"].values)]
+
+
+def time_processes(count: int, seeds: int, epochs: int) -> float:
+    """Seconds from the start of so many `mlpjax study` processes, which share the cores, to the end of the last."""
+    cores = sorted(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+        free.close()
+        command = [sys.executable, "-c", "from mlpjax.cli import main; main()", "study", "--out", f"{folder}/run"]
+        command += ["--seeds", str(seeds), "--epochs", str(epochs), "--grid", "3"]
+        begin = time.perf_counter()
+        started = []
+        for index in range(count):
+            together = ["--coordinator", address, "--processes", str(count), "--process", str(index)] * (count > 1)
+            own = cores[index::count]
+            started.append(
+                subprocess.Popen(
+                    [*command, *together],
+                    stdout=subprocess.DEVNULL,
+                    preexec_fn=partial(os.sched_setaffinity, 0, own),
+                )
+            )
+        if any([process.wait() for process in started]):
+            raise UserError("mlpjax study failed in one of its processes")
+        return time.perf_counter() - begin
 
 
 if __name__ == "__main__":
-    run_benchmark("scaling", __doc__, measure, rounds=3)
+    run_benchmark("scaling", __doc__, measure, rounds=1)

@@ -13,7 +13,7 @@ TINY_STATE = 4096
 
 
 def compile_program(lowered: jax.stages.Lowered, state_size: int) -> Callable[..., PyTree]:
-    """Compile; for tiny networks on a CPU without library calls for sums, which take up to ten times as long there.
+    """Compile with what makes small networks fast on a CPU; each choice is measured in benchmarks/README.md.
 
     Args:
         lowered: the program.
@@ -22,12 +22,15 @@ def compile_program(lowered: jax.stages.Lowered, state_size: int) -> Callable[..
     Returns:
         The compiled program.
     """
-    if state_size < TINY_STATE and jax.default_backend() == "cpu":
-        try:
-            return lowered.compile({"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"})
-        except jax.errors.JaxRuntimeError:  # a jaxlib without this option
-            pass
-    return lowered.compile()
+    if jax.default_backend() != "cpu":
+        return lowered.compile()
+    options: dict[str, bool | str] = {"xla_cpu_enable_concurrency_optimized_scheduler": False}
+    if state_size < TINY_STATE:  # no library calls for sums, which take up to ten times as long there
+        options["xla_cpu_experimental_ynn_fusion_type"] = "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"
+    try:
+        return lowered.compile(options)
+    except jax.errors.JaxRuntimeError:  # a jaxlib without these options
+        return lowered.compile()
 
 
 def remember_compilations() -> None:

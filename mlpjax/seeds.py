@@ -152,7 +152,7 @@ def run(
         work: what to do for one network.
         members: a tree of arrays with a leading axis, one row for each network.
         shared: what all of them see.
-        chunk: how many networks side by side on each device, at least 1.
+        chunk: how many networks side by side on each device at most, at least 1.
         store: keeps results; what it has already is not done again.
         group: the processes that share the parts among them; several need a store that all of them see.
         on_progress: told what is done and what there is to do, about once a second.
@@ -171,7 +171,8 @@ def run(
     state_form = jax.eval_shape(work.start, jax.tree.map(lambda leaf: leaf[0], members), shared)
     if not group.agree(int(store is not None and store.stacked() is not None)):
         mesh = device_mesh(count)
-        size = group.agree(mesh.size * min(chunk, math.ceil(count / mesh.size)))
+        turns = math.ceil(count / (mesh.size * chunk))
+        size = group.agree(mesh.size * math.ceil(count / (mesh.size * turns)))  # all parts alike, few copies in the last
         if size % mesh.size:
             raise UserError(
                 f"process 0 trains {size} networks at once, which this one's {mesh.size} devices cannot share"

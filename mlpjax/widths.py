@@ -1,0 +1,183 @@
+"""One study at many widths: how loss and error depend on the number of hidden units."""
+
+import dataclasses
+import hashlib
+import itertools
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import pandas as pd
+from rich.console import Console
+
+from mlpjax.data import Dataset, check, load
+from mlpjax.errors import UserError
+from mlpjax.models import MLP, ActivationName, BiasName, InitializerName
+from mlpjax.progress import progress_bar
+from mlpjax.recipe import Recipe
+from mlpjax.report.figures import png, width_curves
+from mlpjax.runs import Checkpoints, RunFolder, open_run
+from mlpjax.seeds import Trained, train_many
+from mlpjax.study import _print_table, summarise_group, tidy
+from mlpjax.train import check_fit
+
+DOUBLE_DESCENT = Recipe(optimizer="momentum", learning_rate=0.01, batch_size=100, epochs=100, eval_every=10)
+"""As in the source of the data mnist1d (its notebook on double descent), but with 100 epochs in place of 500."""
+
+FIGURES = ("train_error", "test_error", "train_loss", "test_loss")
+"""What the table at the end shows of each width."""
+
+
+@dataclasses.dataclass(frozen=True)
+class WidthSweep:
+    """Train networks of many widths, each from many seeds, and compare what they reach."""
+
+    data: str = "mnist1d"
+    """Data set: mnist5k, xor, mnist1d, idx:DIR (four idx files, such as full MNIST) or tfds:NAME."""
+    hidden: tuple[int, ...] = (2, 3, 4, 6, 8, 11, 16, 21, 28, 36, 42, 47, 54, 61, 75, 100, 140, 200, 300)
+    """Units of a hidden layer, a network's layers all alike: the widths to compare, in increasing order."""
+    layers: int = 2
+    """Hidden layers."""
+    seeds: int = 30
+    """Networks of each width, each from a seed of its own; the seeds are the same for every width."""
+    activation: ActivationName = "relu"
+    """Activation of the hidden layers."""
+    output_activation: ActivationName = "identity"
+    """Activation of the output layer; identity where the loss works on logits."""
+    dropout: tuple[float, ...] = (0.0,)
+    """Probability, in [0, 1), of dropping a hidden unit: one for all hidden layers, or one for each."""
+    initializer: InitializerName = "he"
+    """How the weights are drawn, as for a study."""
+    scale: float = 1.0
+    """Multiplies what the initialiser draws: the constant's value, the normal's deviation, the uniform's bound."""
+    bias: BiasName = "zeros"
+    """Biases start at zero, are drawn the same way as the weights, or are left out."""
+    recipe: Recipe = DOUBLE_DESCENT
+
+    def __post_init__(self) -> None:
+        text = " ".join(map(str, self.hidden))
+        if not self.hidden or min(self.hidden) < 1:
+            raise UserError(f"hidden {text}: give at least one width, each at least 1")
+        for narrow, wide in itertools.pairwise(self.hidden):
+            if wide <= narrow:
+                raise UserError(f"hidden {text}: give every width once, in increasing order; {wide} follows {narrow}")
+        for field in ("layers", "seeds"):
+            if getattr(self, field) < 1:
+                raise UserError(f"{field} {getattr(self, field)}: must be at least 1")
+
+    def model(self, width: int, dataset: Dataset) -> MLP:
+        """The network with hidden layers of one width, for the data's features and classes."""
+        outputs = 1 if self.recipe.loss == "binary_cross_entropy" else dataset.classes
+        return MLP(
+            widths=(dataset.features, *[width] * self.layers, outputs),
+            activation=self.activation,
+            output_activation=self.output_activation,
+            dropout=self.dropout,
+            initializer=self.initializer,
+            scale=self.scale,
+            bias=self.bias,
+        )
+
+
+def default_folder(sweep: WidthSweep) -> Path:
+    """The run's folder where none is named: one for each configuration, so that the same command goes on."""
+    digest = hashlib.sha256(json.dumps(dataclasses.asdict(sweep), sort_keys=True).encode()).hexdigest()
+    name = "".join(c if c.isalnum() or c == "-" else "-" for c in sweep.data).strip("-")
+    return Path("runs") / f"widths-{name}-{digest[:8]}"
+
+
+def run_widths(sweep: WidthSweep, out: Path, command: Sequence[str], console: Console) -> dict[str, Any]:
+    """Train every width and report; what the folder has already is not trained again.
+
+    Args:
+        sweep: what to do.
+        out: the run's folder.
+        command: what the user typed, to say how to go on.
+        console: where to say what happens.
+
+    Returns:
+        The summary, as in `summary.json`: `seeds`, `seconds` and `widths`, a list that holds for each width what
+        `summarise_group` says, with `width` and `parameters`.
+
+    Raises:
+        UserError: the data, the networks or the folder cannot be used.
+        KeyboardInterrupt: after saving what is done, and saying how to go on.
+    """
+    dataset = load(sweep.data)
+    models = {width: sweep.model(width, dataset) for width in sweep.hidden}
+    for model in models.values():
+        check_fit(model, sweep.recipe, dataset)
+    _print_table(console, "The data", [], check(dataset).table())
+    try:
+        with open_run(out, dataclasses.asdict(sweep)) as run:
+            trained = _train(sweep, models, dataset, run, console)
+            summaries, frames = [], []
+            for width, model in models.items():
+                form = jax.eval_shape(model.init, jax.random.key(0))
+                size = {"width": width, "parameters": sum(leaf.size for leaf in jax.tree.leaves(form))}
+                summaries.append(size | summarise_group(trained[width]))
+                frame = tidy(trained[width], sweep.recipe.eval_every)
+                frames.append(frame.assign(**size)[[*size, *frame.columns]])
+            summary = {
+                "seeds": sweep.seeds,
+                "seconds": sum(group["seconds"] for group in summaries),
+                "widths": summaries,
+            }
+            run.write("widths.parquet", pd.concat(frames, ignore_index=True).to_parquet(index=False))
+            run.write("figures/widths.png", png(width_curves(summaries)))
+            run.write_json("summary.json", summary)
+    except KeyboardInterrupt:
+        console.print(
+            f"\nInterrupted. What is done is saved in {out}; to go on, give the same command:", soft_wrap=True
+        )
+        console.print(f"  {shlex.join(command)}", soft_wrap=True)
+        raise
+    _print_summary(console, f"Means over {sweep.seeds} seeds on {dataset.name}", summaries)
+    console.print(f"The figure: {out / 'figures/widths.png'}", soft_wrap=True)
+    return summary
+
+
+def _train(
+    sweep: WidthSweep, models: dict[int, MLP], dataset: Dataset, run: RunFolder, console: Console
+) -> dict[int, Trained]:
+    """Train every width, the widest first: what does not fit into memory fails at once.
+
+    One program for each width: one for all, with narrow networks padded to the widest, saves compiling but gives every
+    network the widest one's work, three times as much in all for the default widths.
+    """
+    trained = {}
+    each = sweep.seeds * sweep.recipe.epochs
+    with progress_bar(f"{len(models)} widths, {sweep.seeds} seeds each", console=console) as on_progress:
+        for place, width in enumerate(sorted(models, reverse=True)):
+
+            def on_width(done: int, _: int, before: int = place * each) -> None:
+                on_progress(before + done * sweep.recipe.eval_every, len(models) * each)
+
+            trained[width] = train_many(
+                models[width],
+                sweep.recipe,
+                dataset,
+                range(sweep.seeds),
+                store=Checkpoints(run.path / "checkpoints" / f"width-{width:05d}"),
+                on_progress=on_width,
+            )
+    return trained
+
+
+def _print_summary(console: Console, title: str, summaries: Sequence[dict[str, Any]]) -> None:
+    """Print the means, a row for each width, and name the seeds that diverged."""
+    header = ["width", "parameters", "train error (%)", "test error (%)", "95 % interval", "train loss", "test loss"]
+    rows = []
+    for group in summaries:
+        means = [f"{figure['mean']:.3g}" if (figure := group[name]) else "diverged" for name in FIGURES]
+        interval = group["test_error"] and group["test_error"]["ci95"]
+        means.insert(2, "{:.3g} to {:.3g}".format(*interval) if interval else "")
+        rows.append([str(group["width"]), f"{group['parameters']:,}", *means])
+    _print_table(console, title, header, rows)
+    for group in summaries:
+        if group["diverged"]:
+            seeds = ", ".join(map(str, group["diverged"]))
+            console.print(f"Width {group['width']}: diverged, and left out of the figures: seeds {seeds}")
