@@ -126,4 +126,4 @@ def measure(bench: Bench) -> Report:
 
 
 if __name__ == "__main__":
-    run_benchmark("jit_speed", __doc__, measure)
+    run_benchmark("jit_speed", __doc__, measure, rounds=3)

@@ -23,7 +23,6 @@ from mlpjax.processes import ALONE, join
 from mlpjax.report import figures
 from mlpjax.study import Study, default_folder, run_study
 from mlpjax.widths import WidthSweep, run_widths
-from mlpjax.widths import default_folder as default_widths_folder
 
 _REGISTRY = ConstructorRegistry()
 
@@ -64,7 +63,7 @@ def study(
         raise UserError("--processes and --process: give --coordinator HOST:PORT of process 0 as well")
     with join(coordinator, processes, process) if coordinator else nullcontext(ALONE) as group:
         console = Console(quiet=group.index > 0)
-        run_study(config, out or default_folder(config), ["mlpjax", *sys.argv[1:]], console, group)
+        run_study(config, out or default_folder("study", config), ["mlpjax", *sys.argv[1:]], console, group)
 
 
 def widths(
@@ -80,7 +79,7 @@ def widths(
         config: what to do.
         out: The run's folder. None: one under runs/, named after the configuration.
     """
-    run_widths(config, out or default_widths_folder(config), ["mlpjax", *sys.argv[1:]], Console())
+    run_widths(config, out or default_folder("widths", config), ["mlpjax", *sys.argv[1:]], Console())
 
 
 def activations(out: Path = Path("activations.png")) -> None:

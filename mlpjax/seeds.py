@@ -172,7 +172,9 @@ def run(
     if not group.agree(int(store is not None and store.stacked() is not None)):
         mesh = device_mesh(count)
         turns = math.ceil(count / (mesh.size * chunk))
-        size = group.agree(mesh.size * math.ceil(count / (mesh.size * turns)))  # all parts alike, few copies in the last
+        size = group.agree(
+            mesh.size * math.ceil(count / (mesh.size * turns))
+        )  # all parts alike: few copies in the last
         if size % mesh.size:
             raise UserError(
                 f"process 0 trains {size} networks at once, which this one's {mesh.size} devices cannot share"

@@ -4,7 +4,8 @@ import dataclasses
 import hashlib
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -67,11 +68,29 @@ class Study:
         return range(self.first_seed, self.first_seed + self.controls)
 
 
-def default_folder(study: Study) -> Path:
-    """The run's folder where none is named: one for each configuration, so that the same command goes on."""
-    digest = hashlib.sha256(json.dumps(dataclasses.asdict(study), sort_keys=True).encode()).hexdigest()
-    name = "".join(c if c.isalnum() or c == "-" else "-" for c in study.data).strip("-")
-    return Path("runs") / f"study-{name}-{digest[:8]}"
+def default_folder(command: str, config: Any) -> Path:
+    """The run's folder where none is named: one for each configuration, so that the same command goes on.
+
+    Args:
+        command: "study" or "widths".
+        config: its configuration, a dataclass with a field `data`.
+    """
+    digest = hashlib.sha256(json.dumps(dataclasses.asdict(config), sort_keys=True).encode()).hexdigest()
+    name = "".join(c if c.isalnum() or c == "-" else "-" for c in config.data).strip("-")
+    return Path("runs") / f"{command}-{name}-{digest[:8]}"
+
+
+@contextmanager
+def say_how_to_go_on(out: Path, command: Sequence[str], console: Console) -> Iterator[None]:
+    """Where Ctrl-C ends what is inside, say that nothing is lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print(
+            f"\nInterrupted. What is done is saved in {out}; to go on, give the same command:", soft_wrap=True
+        )
+        console.print(f"  {shlex.join(command)}", soft_wrap=True)
+        raise
 
 
 def tidy(trained: Trained, eval_every: int) -> pd.DataFrame:
@@ -164,46 +183,39 @@ def run_study(
     dataset = load(study.data)
     check_fit(study.model, study.recipe, dataset)
     facts = check(dataset).table()
-    _print_table(console, "The data", [], facts)
-    try:
-        with open_run(out, dataclasses.asdict(study), processes) as run:
-            if processes.index:
-                _train(study, dataset, run, console, processes)
-                return None
-            sheet = png(sample_sheet(dataset))
-            run.write("figures/samples.png", sheet)
-            console.print(f"Samples of it: {out / 'figures/samples.png'}\n", soft_wrap=True)
-            trained = _train(study, dataset, run, console, processes)
-            with console.status("Looking at the landscape"):
-                findings = find(study.model, study.recipe, dataset, trained, study.grid)
-            summary = summarise_study(trained, findings)
-            metrics = {group: tidy(networks, study.recipe.eval_every) for group, networks in trained.items()}
-            for group, frame in metrics.items():
-                name = {"random": "metrics", "zero": "controls"}[group]
-                run.write(f"{name}.parquet", frame.to_parquet(index=False))
-            with console.status("Drawing the report"):
-                page, pictures = study_page(
-                    settings=dataclasses.asdict(study),
-                    environment=environment(),
-                    command=shlex.join(command),
-                    dataset=dataset,
-                    facts=facts,
-                    sheet=sheet,
-                    trained=trained,
-                    metrics=metrics,
-                    summary=summary,
-                    findings=findings,
-                )
-            for name, picture in pictures.items():
-                run.write(f"figures/{name}.png", picture)
-            run.write("report.html", page.encode())
-            run.write_json("summary.json", summary)
-    except KeyboardInterrupt:
-        console.print(
-            f"\nInterrupted. What is done is saved in {out}; to go on, give the same command:", soft_wrap=True
-        )
-        console.print(f"  {shlex.join(command)}", soft_wrap=True)
-        raise
+    print_table(console, "The data", [], facts)
+    with say_how_to_go_on(out, command, console), open_run(out, dataclasses.asdict(study), processes) as run:
+        if processes.index:
+            _train(study, dataset, run, console, processes)
+            return None
+        sheet = png(sample_sheet(dataset))
+        run.write("figures/samples.png", sheet)
+        console.print(f"Samples of it: {out / 'figures/samples.png'}\n", soft_wrap=True)
+        trained = _train(study, dataset, run, console, processes)
+        with console.status("Looking at the landscape"):
+            findings = find(study.model, study.recipe, dataset, trained, study.grid)
+        summary = summarise_study(trained, findings)
+        metrics = {group: tidy(networks, study.recipe.eval_every) for group, networks in trained.items()}
+        for group, frame in metrics.items():
+            name = {"random": "metrics", "zero": "controls"}[group]
+            run.write(f"{name}.parquet", frame.to_parquet(index=False))
+        with console.status("Drawing the report"):
+            page, pictures = study_page(
+                settings=dataclasses.asdict(study),
+                environment=environment(),
+                command=shlex.join(command),
+                dataset=dataset,
+                facts=facts,
+                sheet=sheet,
+                trained=trained,
+                metrics=metrics,
+                summary=summary,
+                findings=findings,
+            )
+        for name, picture in pictures.items():
+            run.write(f"figures/{name}.png", picture)
+        run.write("report.html", page.encode())
+        run.write_json("summary.json", summary)
     _print_summary(console, f"{study.model.name}, {study.seeds} seeds on {dataset.name}", summary)
     console.print(f"The report: {out / 'report.html'}", soft_wrap=True)
     return summary
@@ -232,15 +244,16 @@ def _train(study: Study, dataset: Dataset, run: RunFolder, console: Console, pro
 
 def _print_summary(console: Console, title: str, summary: Mapping[str, Any]) -> None:
     """Print the figures of both groups, and name the seeds that diverged."""
-    _print_table(console, title, SUMMARY_HEADER, summary_rows(summary))
+    print_table(console, title, SUMMARY_HEADER, summary_rows(summary))
     if summary["controls"]:
         title = f"The control group, started at zero: {summary['controls']['seeds']} seeds"
-        _print_table(console, title, SUMMARY_HEADER, summary_rows(summary["controls"]))
+        print_table(console, title, SUMMARY_HEADER, summary_rows(summary["controls"]))
     if summary["diverged"]:
         console.print(f"Diverged, and left out of the figures: seeds {', '.join(map(str, summary['diverged']))}")
 
 
-def _print_table(console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_table(console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table, with a header or without."""
     table = Table(title=title, title_justify="left", show_header=bool(header))
     for column in header or rows[0]:
         table.add_column(column if header else "")

@@ -1,10 +1,7 @@
 """One study at many widths: how loss and error depend on the number of hidden units."""
 
 import dataclasses
-import hashlib
 import itertools
-import json
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +18,7 @@ from mlpjax.recipe import Recipe
 from mlpjax.report.figures import png, width_curves
 from mlpjax.runs import Checkpoints, RunFolder, open_run
 from mlpjax.seeds import Trained, train_many
-from mlpjax.study import _print_table, summarise_group, tidy
+from mlpjax.study import print_table, say_how_to_go_on, summarise_group, tidy
 from mlpjax.train import check_fit
 
 DOUBLE_DESCENT = Recipe(optimizer="momentum", learning_rate=0.01, batch_size=100, epochs=100, eval_every=10)
@@ -82,13 +79,6 @@ class WidthSweep:
         )
 
 
-def default_folder(sweep: WidthSweep) -> Path:
-    """The run's folder where none is named: one for each configuration, so that the same command goes on."""
-    digest = hashlib.sha256(json.dumps(dataclasses.asdict(sweep), sort_keys=True).encode()).hexdigest()
-    name = "".join(c if c.isalnum() or c == "-" else "-" for c in sweep.data).strip("-")
-    return Path("runs") / f"widths-{name}-{digest[:8]}"
-
-
 def run_widths(sweep: WidthSweep, out: Path, command: Sequence[str], console: Console) -> dict[str, Any]:
     """Train every width and report; what the folder has already is not trained again.
 
@@ -110,31 +100,24 @@ def run_widths(sweep: WidthSweep, out: Path, command: Sequence[str], console: Co
     models = {width: sweep.model(width, dataset) for width in sweep.hidden}
     for model in models.values():
         check_fit(model, sweep.recipe, dataset)
-    _print_table(console, "The data", [], check(dataset).table())
-    try:
-        with open_run(out, dataclasses.asdict(sweep)) as run:
-            trained = _train(sweep, models, dataset, run, console)
-            summaries, frames = [], []
-            for width, model in models.items():
-                form = jax.eval_shape(model.init, jax.random.key(0))
-                size = {"width": width, "parameters": sum(leaf.size for leaf in jax.tree.leaves(form))}
-                summaries.append(size | summarise_group(trained[width]))
-                frame = tidy(trained[width], sweep.recipe.eval_every)
-                frames.append(frame.assign(**size)[[*size, *frame.columns]])
-            summary = {
-                "seeds": sweep.seeds,
-                "seconds": sum(group["seconds"] for group in summaries),
-                "widths": summaries,
-            }
-            run.write("widths.parquet", pd.concat(frames, ignore_index=True).to_parquet(index=False))
-            run.write("figures/widths.png", png(width_curves(summaries)))
-            run.write_json("summary.json", summary)
-    except KeyboardInterrupt:
-        console.print(
-            f"\nInterrupted. What is done is saved in {out}; to go on, give the same command:", soft_wrap=True
-        )
-        console.print(f"  {shlex.join(command)}", soft_wrap=True)
-        raise
+    print_table(console, "The data", [], check(dataset).table())
+    with say_how_to_go_on(out, command, console), open_run(out, dataclasses.asdict(sweep)) as run:
+        trained = _train(sweep, models, dataset, run, console)
+        summaries, frames = [], []
+        for width, model in models.items():
+            form = jax.eval_shape(model.init, jax.random.key(0))
+            size = {"width": width, "parameters": sum(leaf.size for leaf in jax.tree.leaves(form))}
+            summaries.append(size | summarise_group(trained[width]))
+            frame = tidy(trained[width], sweep.recipe.eval_every)
+            frames.append(frame.assign(**size)[[*size, *frame.columns]])
+        summary = {
+            "seeds": sweep.seeds,
+            "seconds": sum(group["seconds"] for group in summaries),
+            "widths": summaries,
+        }
+        run.write("widths.parquet", pd.concat(frames, ignore_index=True).to_parquet(index=False))
+        run.write("figures/widths.png", png(width_curves(summaries)))
+        run.write_json("summary.json", summary)
     _print_summary(console, f"Means over {sweep.seeds} seeds on {dataset.name}", summaries)
     console.print(f"The figure: {out / 'figures/widths.png'}", soft_wrap=True)
     return summary
@@ -176,7 +159,7 @@ def _print_summary(console: Console, title: str, summaries: Sequence[dict[str, A
         interval = group["test_error"] and group["test_error"]["ci95"]
         means.insert(2, "{:.3g} to {:.3g}".format(*interval) if interval else "")
         rows.append([str(group["width"]), f"{group['parameters']:,}", *means])
-    _print_table(console, title, header, rows)
+    print_table(console, title, header, rows)
     for group in summaries:
         if group["diverged"]:
             seeds = ", ".join(map(str, group["diverged"]))
