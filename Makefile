@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help study test test-slow lint experiments ledger constraints clean
+.PHONY: help study test test-slow lint experiments benchmarks ledger constraints clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ lint: $(VENV)/installed-test  ## Mend style where a tool can
 
 experiments: $(VENV)/installed  ## Run every experiment in full (see experiments/README.md for the times)
 	for file in experiments/*.py; do $(BIN)/python $$file || exit 1; done
+
+benchmarks: $(VENV)/installed  ## Measure speed, alone on the machine: half an hour (needs pip install '.[peers]' as well)
+	for name in roofline against_peers jit_speed scaling page; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 ledger: $(VENV)/installed  ## Make experiments/README.md from the committed results
 	$(BIN)/python -m mlpjax.claims

@@ -129,7 +129,7 @@ def _train(
     """Train every width, the widest first: what does not fit into memory fails at once.
 
     One program for each width: one for all, with narrow networks padded to the widest, saves compiling but gives every
-    network the widest one's work, three times as much in all for the default widths.
+    network the widest one's work, about five times as much in all for the default widths.
     """
     trained = {}
     each = sweep.seeds * sweep.recipe.epochs
@@ -152,7 +152,15 @@ def _train(
 
 def _print_summary(console: Console, title: str, summaries: Sequence[dict[str, Any]]) -> None:
     """Print the means, a row for each width, and name the seeds that diverged."""
-    header = ["width", "parameters", "train error (%)", "test error (%)", "95 % interval", "train loss", "test loss"]
+    header = [
+        "width",
+        "parameters",
+        "train\nerror (%)",
+        "test\nerror (%)",
+        "95 %\ninterval",
+        "train\nloss",
+        "test\nloss",
+    ]
     rows = []
     for group in summaries:
         means = [f"{figure['mean']:.3g}" if (figure := group[name]) else "diverged" for name in FIGURES]
