@@ -164,8 +164,11 @@ def run(
 
     Raises:
         UserError: one of the processes is gone.
+        ValueError: several processes, and no store.
         KeyboardInterrupt: after saving the part under way.
     """
+    if group.count > 1 and store is None:
+        raise ValueError("several processes need a store that all of them see")
     count = jax.tree.leaves(members)[0].shape[0]
     each = max(1, work.periods)
     state_form = jax.eval_shape(work.start, jax.tree.map(lambda leaf: leaf[0], members), shared)
