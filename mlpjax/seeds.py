@@ -102,8 +102,9 @@ def make_members(
     if not seeds or min(seeds) < 0 or max(seeds) >= 2**31:
         raise UserError("seeds: give at least one, each between 0 and 2^31 - 1")
     keys = jax.vmap(make_keys)(jnp.asarray(seeds, jnp.int32))
-    frozen = jax.vmap(make_keys)(jnp.full(len(seeds), FROZEN_SEED, jnp.int32))
-    keys = keys._replace(**{name: getattr(frozen, name) for name in freeze})
+    if freeze:
+        frozen = jax.vmap(make_keys)(jnp.full(len(seeds), FROZEN_SEED, jnp.int32))
+        keys = keys._replace(**{name: getattr(frozen, name) for name in freeze})
     values = {name: jnp.asarray(value, jnp.float32) for name, value in (sweep or {}).items()}
     for name, value in values.items():
         if len(value) != len(seeds):
@@ -171,7 +172,6 @@ def run(
         raise ValueError("several processes need a store that all of them see")
     count = jax.tree.leaves(members)[0].shape[0]
     each = max(1, work.periods)
-    state_form = jax.eval_shape(work.start, jax.tree.map(lambda leaf: leaf[0], members), shared)
     if not group.agree(int(store is not None and store.stacked() is not None)):
         mesh = device_mesh(count)
         turns = math.ceil(count / (mesh.size * chunk))
@@ -188,7 +188,8 @@ def run(
         }
         share = group.share([*parts])
         total, done = each * sum(len(parts[name]) for name in share), 0
-        lifted = _Lifted(work, shared, mesh, state_form)
+        part = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((size, *leaf.shape[1:]), leaf.dtype), members)
+        lifted = _Lifted(work, shared, mesh, part)
         results = []
         for name in share:
             networks = len(parts[name])
@@ -221,19 +222,19 @@ def run(
     assert store
     group.wait(lambda: store.stacked() is not None, Path("networks"))
     on_progress(count * each, count * each)
-    found = _from_arrays(
-        store.stacked() or {}, {"result": jax.eval_shape(work.finish, state_form), "seconds": np.zeros(())}
-    )
+    one = jax.tree.map(lambda leaf: leaf[0], members)
+    form = jax.eval_shape(lambda own, shared: work.finish(work.start(own, shared)), one, shared)
+    found = _from_arrays(store.stacked() or {}, {"result": form, "seconds": np.zeros(())})
     return found["result"], found["seconds"]
 
 
 class _Lifted:
     """One network's work over the networks of a part, compiled once for all parts."""
 
-    def __init__(self, work: Work, shared: PyTree, mesh: Mesh, state_form: PyTree) -> None:
+    def __init__(self, work: Work, shared: PyTree, mesh: Mesh, part: PyTree) -> None:
+        """Lift for parts of the form of `part`."""
         self.periods = work.periods
         self.mesh = mesh
-        self.state_form = state_form
         self.block = 1
         """Periods between two looks at the progress; kept from part to part."""
         self._spread, everywhere = PartitionSpec(AXIS), PartitionSpec()
@@ -250,6 +251,9 @@ class _Lifted:
             "finish": lift(work.finish, self._spread),
         }
         self._compiled: dict[str, Callable[..., PyTree]] = {}
+        self.state_form = jax.eval_shape(self._functions["start"], part, shared)
+        numbers = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(self.state_form))
+        self._state_size = numbers // jax.tree.leaves(part)[0].shape[0]
 
     def spread(self, tree: PyTree) -> PyTree:
         """The tree with the rows of its leaves spread over the devices."""
@@ -258,8 +262,7 @@ class _Lifted:
     def call(self, name: str, *args: PyTree) -> tuple[PyTree, float]:
         """The function's result, and the seconds that it took without compilation."""
         if name not in self._compiled:
-            size = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(self.state_form))
-            self._compiled[name] = compile_program(self._functions[name].lower(*args), size)
+            self._compiled[name] = compile_program(self._functions[name].lower(*args), self._state_size)
         begin = time.perf_counter()
         result = jax.block_until_ready(self._compiled[name](*args))
         return result, time.perf_counter() - begin
