@@ -26,6 +26,6 @@ def use_all_cores() -> None:
     jax.config.update("jax_num_cpu_devices", cores)
 
 
-def device_mesh(networks: int) -> jax.sharding.Mesh:
-    """A mesh of this process's devices, of no more than there are networks to spread."""
-    return jax.sharding.Mesh(np.asarray(jax.local_devices()[:networks]), (AXIS,))
+def device_mesh(most: int) -> jax.sharding.Mesh:
+    """A mesh of this process's devices, of `most` of them at most."""
+    return jax.sharding.Mesh(np.asarray(jax.local_devices()[:most]), (AXIS,))

@@ -139,6 +139,7 @@ def run(
     shared: PyTree,
     *,
     chunk: int,
+    devices: int | None = None,
     store: Store | None = None,
     group: Group = ALONE,
     on_progress: OnProgress = lambda done, total: None,
@@ -154,6 +155,7 @@ def run(
         members: a tree of arrays with a leading axis, one row for each network.
         shared: what all of them see.
         chunk: how many networks side by side on each device at most, at least 1.
+        devices: how many of this process's devices at most; None: all.
         store: keeps results; what it has already is not done again.
         group: the processes that share the parts among them; several need a store that all of them see.
         on_progress: told what is done and what there is to do, about once a second.
@@ -173,7 +175,7 @@ def run(
     count = jax.tree.leaves(members)[0].shape[0]
     each = max(1, work.periods)
     if not group.agree(int(store is not None and store.stacked() is not None)):
-        mesh = device_mesh(count)
+        mesh = device_mesh(min(count, devices or count))
         turns = math.ceil(count / (mesh.size * chunk))
         size = group.agree(
             mesh.size * math.ceil(count / (mesh.size * turns))
@@ -339,7 +341,10 @@ def map_seeds(
         periods=0,
         finish=lambda state: state,
     )
-    return run(work, own, shared, chunk=chunk, on_progress=on_progress)[0]
+    # Linear algebra (eigh) on a batch takes threads of the pool that all devices of a CPU share, and waits for them:
+    # on two devices at once, for ever.
+    devices = 1 if jax.default_backend() == "cpu" else None
+    return run(work, own, shared, chunk=chunk, devices=devices, on_progress=on_progress)[0]
 
 
 class Trained(NamedTuple):

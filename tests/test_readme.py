@@ -1,6 +1,7 @@
 """What the README and the docstrings show is run, and says nothing that is not there."""
 
 import ast
+import contextlib
 import doctest
 import re
 import shlex
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from mlpjax import cli
+from mlpjax.processes import ALONE
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -40,10 +42,12 @@ def test_python_of_the_readme_runs():
 @pytest.mark.parametrize("arguments", commands("mlpjax"), ids=shlex.join)
 def test_commands_of_the_readme_are_understood(arguments, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    studies = []
-    monkeypatch.setattr(cli, "run_study", lambda study, *rest: studies.append(study))
+    ran = []
+    monkeypatch.setattr(cli, "join", lambda *place: contextlib.nullcontext(ALONE))
+    monkeypatch.setattr(cli, "run_study", lambda *_: ran.append("study"))
+    monkeypatch.setattr(cli, "run_widths", lambda *_: ran.append("widths"))
     cli.main(arguments)
-    assert len(studies) == (arguments[0] == "study")
+    assert ran == [arguments[0]] * (arguments[0] != "activations")
 
 
 def test_make_targets_of_the_readme_exist():
