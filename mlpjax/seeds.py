@@ -177,9 +177,8 @@ def run(
     if not group.agree(int(store is not None and store.stacked() is not None)):
         mesh = device_mesh(min(count, devices or count))
         turns = math.ceil(count / (mesh.size * chunk))
-        size = group.agree(
-            mesh.size * math.ceil(count / (mesh.size * turns))
-        )  # all parts alike: few copies in the last
+        # All parts alike, so that few copies fill the last.
+        size = group.agree(mesh.size * math.ceil(count / (mesh.size * turns)))
         if size % mesh.size:
             raise UserError(
                 f"process 0 trains {size} networks at once, which this one's {mesh.size} devices cannot share"
@@ -194,7 +193,7 @@ def run(
         lifted = _Lifted(work, shared, mesh, part)
         results = []
         for name in share:
-            networks = len(parts[name])
+            networks, partial = len(parts[name]), f"{name}-partial-{size}"
             if store is None or name not in store:
 
                 def on_period(periods: int, done: int = done, networks: int = networks) -> None:
@@ -203,14 +202,14 @@ def run(
 
                 rows = np.minimum(np.arange(size) + parts[name].start, count - 1)
                 own = jax.tree.map(lambda leaf, rows=rows: leaf[rows], members)
-                partial = f"{name}-partial-{size}"
                 state, seconds = _run_part(lifted, own, store, partial, on_period)
                 result, _ = lifted.call("finish", state)
                 result = jax.tree.map(lambda leaf, networks=networks: np.asarray(leaf)[:networks], result)
                 results.append({"result": result, "seconds": np.tile(seconds / networks, (networks, 1))})
                 if store:
                     store.save(name, _to_arrays(results.pop()))
-                    store.remove(partial)
+            if store:  # also where a process was killed between the two
+                store.remove(partial)
             done += networks * each
             on_progress(done, total)
         if store is None:
