@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.linalg  # noqa: F401  JAX calls its LAPACK, whose threads can be limited only once it is loaded
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, PyTree
 from threadpoolctl import threadpool_limits
@@ -134,7 +135,7 @@ def default_chunk(model: MLP, recipe: Recipe, dataset: Dataset) -> int:
     return max(1, CHUNK_BYTES // (4 * parameter_bytes + 2 * activation_bytes))
 
 
-# Linear algebra on one network (eigh) calls a library with threads of its own, which wait for those of JAX.
+# LAPACK's threads beside those of JAX, one for each device, take fifty times as long, or wait for each other for ever.
 @threadpool_limits.wrap(limits=1, user_api="blas")
 def run(
     work: Work,
@@ -142,7 +143,6 @@ def run(
     shared: PyTree,
     *,
     chunk: int,
-    devices: int | None = None,
     store: Store | None = None,
     group: Group = ALONE,
     on_progress: OnProgress = lambda done, total: None,
@@ -158,7 +158,6 @@ def run(
         members: a tree of arrays with a leading axis, one row for each network.
         shared: what all of them see.
         chunk: how many networks side by side on each device at most, at least 1.
-        devices: how many of this process's devices at most; None: all.
         store: keeps results; what it has already is not done again.
         group: the processes that share the parts among them; several need a store that all of them see.
         on_progress: told what is done and what there is to do, about once a second.
@@ -178,7 +177,7 @@ def run(
     count = jax.tree.leaves(members)[0].shape[0]
     each = max(1, work.periods)
     if not group.agree(int(store is not None and store.stacked() is not None)):
-        mesh = device_mesh(min(count, devices or count))
+        mesh = device_mesh(count)
         turns = math.ceil(count / (mesh.size * chunk))
         # All parts alike, so that few copies fill the last.
         size = group.agree(mesh.size * math.ceil(count / (mesh.size * turns)))
@@ -246,8 +245,18 @@ class _Lifted:
 
         def lift(function: Callable[..., PyTree], *specs: PartitionSpec) -> Any:
             axes = tuple(0 if spec == self._spread else None for spec in specs)
-            lifted = jax.vmap(function, in_axes=axes)
-            return jax.jit(jax.shard_map(lifted, mesh=mesh, in_specs=specs, out_specs=self._spread, check_vma=False))
+
+            def on_device(*args: PyTree) -> PyTree:
+                if len(jax.tree.leaves(args[0])[0]) > 1:
+                    return jax.vmap(function, in_axes=axes)(*args)
+                # One network alone keeps its branches, and its products stay those that libraries do best.
+                alone = [
+                    arg if axis is None else jax.tree.map(lambda leaf: leaf[0], arg)
+                    for arg, axis in zip(args, axes, strict=True)
+                ]
+                return jax.tree.map(lambda leaf: leaf[None], function(*alone))
+
+            return jax.jit(jax.shard_map(on_device, mesh=mesh, in_specs=specs, out_specs=self._spread, check_vma=False))
 
         self._functions = {
             "start": lift(work.start, self._spread, everywhere),
@@ -343,10 +352,7 @@ def map_seeds(
         periods=0,
         finish=lambda state: state,
     )
-    # Linear algebra (eigh) on a batch takes threads of the pool that all devices of a CPU share, and waits for them:
-    # on two devices at once, for ever.
-    devices = 1 if jax.default_backend() == "cpu" else None
-    return run(work, own, shared, chunk=chunk, devices=devices, on_progress=on_progress)[0]
+    return run(work, own, shared, chunk=chunk, on_progress=on_progress)[0]
 
 
 class Trained(NamedTuple):

@@ -23,6 +23,24 @@ trained = mlpjax.train_many(model, mlpjax.Recipe(batch_size=10, epochs=3), data,
 np.savez(file, kernel=trained.params["dense_0"]["kernel"], loss=trained.history["test_loss"])
 """
 
+EIGENVALUES = """
+import jax
+import mlpjax
+import numpy as np
+from threadpoolctl import threadpool_info
+
+mlpjax.use_all_cores()
+from mlpjax.landscape.curvature import eigh
+
+key = jax.random.key(0)
+matrices = jax.random.normal(key, (24, 120, 120))
+matrices += matrices.mT
+threads = []
+found, vectors = mlpjax.map_seeds(eigh, matrices, chunk=3, on_progress=lambda *_: threads.extend(threadpool_info()))
+assert {library["num_threads"] for library in threads if library["user_api"] == "blas"} == {1}, threads
+np.testing.assert_allclose(found, np.linalg.eigvalsh(matrices), atol=1e-4)
+"""
+
 
 def run(code, *arguments, **environment):
     command = [sys.executable, "-c", code, *map(str, arguments)]
@@ -40,6 +58,12 @@ def test_eight_devices_find_what_one_finds(tmp_path):
         found[devices] = np.load(file)
     for name in ("kernel", "loss"):  # rounding alone: sums are split otherwise over more threads
         np.testing.assert_allclose(found[1][name], found[8][name], rtol=1e-4, atol=1e-6)
+
+
+def test_linear_algebra_on_several_devices_comes_to_an_end():
+    """LAPACK's own threads and those of JAX can wait for each other for ever."""
+    answer = run(EIGENVALUES, XLA_FLAGS="--xla_force_host_platform_device_count=2")
+    assert answer.returncode == 0, answer.stderr
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="cores cannot be counted")

@@ -146,11 +146,20 @@ def test_multiple_eigenvalues_come_as_often_as_they_are_there(eigenvalues):
 def test_lanczos_is_matfrees_where_nothing_is_exhausted():
     matrix = jnp.asarray(symmetric(np.linspace(-1, 3, 25)), jnp.float32)
     start = jax.random.normal(KEY, (25,))
-    basis, tridiagonal = lanczos(lambda v: matrix @ v, start, KEY, 10)
+    basis, tridiagonal, images = lanczos(lambda v: matrix @ v, start, KEY, 10)
     theirs = decomp.tridiag_sym(10)(lambda v: matrix @ v, start)
     np.testing.assert_allclose(tridiagonal, theirs.J_small, atol=1e-5)
     np.testing.assert_allclose(basis, theirs.Q_tall, atol=1e-4)
     np.testing.assert_allclose(basis @ basis.T, np.eye(10), atol=1e-5)
+    np.testing.assert_allclose(images, basis @ matrix, atol=1e-5)
+
+
+@pytest.mark.parametrize("decay", [0.1, 0.3, 0.5])
+def test_the_basis_stays_orthogonal_down_to_where_rounding_is_all_that_is_left(decay):
+    matrix = jnp.asarray(symmetric(decay ** np.arange(25.0)), jnp.float32)
+    basis, tridiagonal, _ = lanczos(lambda v: matrix @ v, jax.random.normal(KEY, (25,)), KEY, 25)
+    np.testing.assert_allclose(basis @ basis.T, np.eye(25), atol=1e-5)
+    np.testing.assert_allclose(np.linalg.eigvalsh(tridiagonal)[::-1], decay ** np.arange(25.0), atol=1e-6)
 
 
 def test_the_trace_of_a_diagonal_matrix_is_exact_and_of_another_within_its_error():

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from mlpjax import MLP, Split, UserError
 from mlpjax.landscape.directions import cosine, filter_normalised, random_normal, stack
-from mlpjax.landscape.objective import make_objective
-from mlpjax.landscape.surfaces import health, slice_loss
+from mlpjax.landscape.objective import make_objective, make_stages
+from mlpjax.landscape.surfaces import health, slice_loss, slice_stages
 
 KEY = jax.random.key(0)
 STEPS = jnp.linspace(-1, 1, 21)
@@ -61,6 +61,30 @@ def test_a_slice_of_a_network_is_a_loop_over_networks():
             moved = jax.tree.map(lambda p, d, a=a, b=b: p + a * d[0] + b * d[1], params, directions)
             np.testing.assert_allclose(found[i, j], loss(moved, data), rtol=1e-5)
     np.testing.assert_allclose(found[1, 2], loss(params, data), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        MLP((5, 6, 4, 3), "prelu"),
+        MLP((5, 4, 3), "tanh", output_activation="sigmoid", bias="none"),
+        MLP((5, 3), bias="same"),
+    ],
+    ids=["prelu", "no bias", "one layer"],
+)
+@pytest.mark.parametrize("batch_size", [None, 4])
+def test_a_first_layer_worked_out_once_gives_the_same_slice(model, batch_size):
+    params = model.init(KEY)
+    rng = np.random.default_rng(0)
+    data = Split(rng.normal(size=(11, 5)).astype(np.float32), rng.integers(0, 3, 11))
+    with jax.enable_x64(True):
+        params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), params)
+        directions = stack(*(random_normal(jax.random.key(seed), params) for seed in (1, 2)))
+        steps = jnp.linspace(-1, 1, 3), jnp.linspace(-2, 1, 4)
+        whole = slice_loss(make_objective(model, "squared_error"), params, data, directions, steps, batch_size)
+        cut = slice_stages(make_stages(model, "squared_error"), params, data, directions, steps, batch_size)
+    assert cut.shape == (3, 4)
+    np.testing.assert_allclose(cut, whole, rtol=1e-12)
 
 
 def test_a_slice_follows_the_type_of_the_network():

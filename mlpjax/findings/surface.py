@@ -10,8 +10,8 @@ from jaxtyping import Array, Float, Key
 from mlpjax.data import Dataset, Split
 from mlpjax.findings.selection import median_network, network, subset
 from mlpjax.landscape.directions import filter_normalised, stack
-from mlpjax.landscape.objective import make_objective
-from mlpjax.landscape.surfaces import Health, health, slice_loss
+from mlpjax.landscape.objective import make_objective, make_stages
+from mlpjax.landscape.surfaces import Health, health, slice_stages
 from mlpjax.models import MLP
 from mlpjax.recipe import Recipe
 from mlpjax.seeds import Trained
@@ -47,6 +47,7 @@ def find_surface(model: MLP, recipe: Recipe, dataset: Dataset, trained: Trained,
         grid: points along each side, from -1 to 1, an odd number.
     """
     objective = make_objective(model, recipe.loss)
+    stages = make_stages(model, recipe.loss)
     index = median_network(trained)
     steps = jnp.linspace(-1.0, 1.0, grid)
 
@@ -54,7 +55,7 @@ def find_surface(model: MLP, recipe: Recipe, dataset: Dataset, trained: Trained,
     def look(params: Params, key: Key[Array, ""], split: Split) -> tuple[Array, Health]:
         first, second, others = jax.random.split(key, 3)
         directions = stack(filter_normalised(first, params), filter_normalised(second, params))
-        loss = slice_loss(objective, params, split, directions, (steps, steps), BATCH)
+        loss = slice_stages(stages, params, split, directions, (steps, steps), BATCH)
         return loss, health(
             objective, params, split, directions, (steps, steps), loss, others, others=OTHERS, batch_size=BATCH
         )

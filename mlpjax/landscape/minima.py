@@ -16,7 +16,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PyTree
 
 from mlpjax.errors import UserError
-from mlpjax.landscape.curvature import dense, hessian_product
+from mlpjax.landscape.curvature import dense, eigh, hessian_product
 from mlpjax.landscape.objective import Objective, known, require_finite_loss
 
 GRADIENT_NORM = 1e-10
@@ -112,7 +112,7 @@ def polish(
     def at(theta: Float[Array, " n"]) -> _Point:
         value, gradient = jax.value_and_grad(loss)(unravel(theta), data)
         hessian = dense(hessian_product(loss, unravel(theta), data), unravel(theta))
-        return _Point(theta, value, ravel_pytree(gradient)[0], *_eigh(hessian))
+        return _Point(theta, value, ravel_pytree(gradient)[0], *eigh(hessian))
 
     def unfinished(state: tuple[_Point, Array, Array]) -> Array:
         point, tried, _ = state
@@ -214,7 +214,7 @@ def classify(
     here, gradient = jax.value_and_grad(value)(theta)
     require_finite_loss(here)
     curvature = hessian(theta)
-    values, vectors = _eigh(curvature)
+    values, vectors = eigh(curvature)
     slopes = vectors.T @ gradient
     curved = jnp.abs(values) > _flat(values, gradient_norm, flat)
     newton = vectors @ jnp.where(curved, -slopes / jnp.where(curved, values, 1), 0)
@@ -236,22 +236,6 @@ def classify(
         jnp.int32(Kind.MINIMUM),
     )
     return Certificate(kind, here, norm, values, uncertainty, negative, flats, jnp.linalg.norm(newton), drift)
-
-
-def _eigh(matrix: Float[Array, "n n"]) -> tuple[Float[Array, " n"], Float[Array, "n n"]]:
-    """Eigenvalues in rising order and eigenvectors; NaN where the matrix is not finite.
-
-    LAPACK's divide and conquer gives up on some matrices with many equal eigenvalues, and returns NaN. Then the rows
-    and columns in the opposite order, other numbers to it, have the answer.
-    """
-    finite = jnp.isfinite(matrix).all()
-    matrix = jnp.where(finite, matrix, 0)  # what is no number can keep LAPACK busy for ever
-    values, vectors = jnp.linalg.eigh(matrix)
-    failed = jnp.isnan(values[0])
-    # It must wait for the first: two batched eigh at once take each other's threads, and wait for ever.
-    other_values, other_vectors = jnp.linalg.eigh(jnp.where(failed, matrix[::-1, ::-1], 0))
-    values = jnp.where(finite, jnp.where(failed, other_values, values), jnp.nan)
-    return values, jnp.where(failed, other_vectors[::-1], vectors)
 
 
 def _flat(values: Float[Array, " n"], gradient_norm: float, share: float = FLAT) -> Float[Array, ""]:

@@ -1,12 +1,14 @@
 """What a landscape is of: the loss of one network, as a function of its parameters and the data."""
 
+import dataclasses
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from mlpjax.activations import ACTIVATIONS
 from mlpjax.data import Split, scale
 from mlpjax.errors import UserError
 from mlpjax.losses import LOSSES
@@ -33,6 +35,44 @@ def make_objective(model: MLP, loss: str) -> Objective:
         return jnp.mean(LOSSES[loss](model.apply(params, x), jnp.asarray(split.y)))
 
     return objective
+
+
+class Stages(NamedTuple):
+    """A mean loss in two stages, the first of them linear in the parameters: L = rest(first(theta, data), theta, data)."""
+
+    first: Callable[[PyTree, PyTree], Float[Array, "examples units"]]
+    """(params, data) -> z, a row for each example."""
+    rest: Callable[[Float[Array, "examples units"], PyTree, PyTree], Float[Array, ""]]
+    """(z, params, data) -> the mean over the examples; without what `first` reads of the parameters."""
+
+
+def make_stages(model: MLP, loss: str) -> Stages:
+    """The loss that `make_objective` makes, cut behind the sums of the first layer: z = x W_0 + b_0.
+
+    Args:
+        model: the network.
+        loss: name of the loss.
+
+    Returns:
+        Both stages, each of (params, split), computed in the floating-point type of the parameters.
+    """
+    behind = dataclasses.replace(model, widths=model.widths[1:]) if model.hidden_layers else None
+
+    def first(params: Params, split: Split) -> Float[Array, "examples units"]:
+        layer = params["dense_0"]
+        z = scale(split.x).astype(layer["kernel"].dtype) @ layer["kernel"]
+        return z + layer["bias"][None] if "bias" in layer else z
+
+    def rest(z: Float[Array, "examples units"], params: Params, split: Split) -> Float[Array, ""]:
+        if behind is None:
+            return jnp.mean(LOSSES[loss](ACTIVATIONS[model.output_activation](z), jnp.asarray(split.y)))
+        slope = [params["alpha_0"]] if model.activation == "prelu" else []
+        layers = [name.rsplit("_", 1) for name in params if not name.endswith("_0")]
+        later = {f"{kind}_{int(layer) - 1}": params[f"{kind}_{layer}"] for kind, layer in layers}
+        outputs = behind.apply(later, ACTIVATIONS[model.activation](z, *slope))
+        return jnp.mean(LOSSES[loss](outputs, jnp.asarray(split.y)))
+
+    return Stages(first, rest)
 
 
 def known(tree: PyTree) -> bool:
