@@ -161,6 +161,12 @@ def summarise_study(trained: Mapping[str, Trained], findings: Findings) -> dict[
         "curvature": surface.health.curvature.tolist(),
         "curvature_read_off": surface.health.read_off.tolist(),
     }
+    summary["trajectory"] = (trajectory := findings.trajectory) and {
+        "seed": trajectory.seed,
+        "variance_explained": trajectory.explained.tolist(),
+        "of_a_random_walk": trajectory.random_walk.tolist(),
+        "largest_difference_of_loss": float(np.abs(trajectory.track.losses - trajectory.track.projected_losses).max()),
+    }
     summary["curvature"] = (spectra := findings.spectra) and {
         "largest_eigenvalue": summarise(spectra.values[:, 0]),
         "smallest_eigenvalue": summarise(spectra.values[:, -1]),
@@ -212,7 +218,7 @@ def run_study(
         console.print(f"Samples of it: {out / 'figures/samples.png'}\n", soft_wrap=True)
         trained = _train(study, dataset, run, console, processes)
         watch = partial(progress_bar, console=console)
-        findings = find(study.model, study.recipe, dataset, trained, study.grid, watch)
+        findings = find(study.model, study.recipe, dataset, trained, study.freeze, study.grid, watch)
         summary = summarise_study(trained, findings)
         metrics = {group: tidy(networks, study.recipe.eval_every) for group, networks in trained.items()}
         for group, frame in metrics.items():

@@ -30,15 +30,23 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 mlpjax.use_all_cores()
-from mlpjax.landscape.curvature import eigh
+from mlpjax.landscape.linear_algebra import eigh
+
+def twice(matrix):  # the two do not depend on each other: both can be under way at once
+    return eigh(matrix)[0], eigh(-matrix)[0]
+
 
 key = jax.random.key(0)
 matrices = jax.random.normal(key, (24, 120, 120))
 matrices += matrices.mT
 threads = []
-found, vectors = mlpjax.map_seeds(eigh, matrices, chunk=3, on_progress=lambda *_: threads.extend(threadpool_info()))
+for _ in range(3):
+    found, negative = mlpjax.map_seeds(
+        twice, matrices, chunk=6, on_progress=lambda *_: threads.extend(threadpool_info())
+    )
 assert {library["num_threads"] for library in threads if library["user_api"] == "blas"} == {1}, threads
 np.testing.assert_allclose(found, np.linalg.eigvalsh(matrices), atol=1e-4)
+np.testing.assert_allclose(-negative[:, ::-1], found, atol=1e-4)
 """
 
 
@@ -61,7 +69,7 @@ def test_eight_devices_find_what_one_finds(tmp_path):
 
 
 def test_linear_algebra_on_several_devices_comes_to_an_end():
-    """LAPACK's own threads and those of JAX can wait for each other for ever."""
+    """LAPACK's own threads and those of JAX can wait for each other for ever, and so can JAX's kernels for batches."""
     answer = run(EIGENVALUES, XLA_FLAGS="--xla_force_host_platform_device_count=2")
     assert answer.returncode == 0, answer.stderr
 

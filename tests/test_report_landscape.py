@@ -24,6 +24,20 @@ def test_profiles_draw_the_parabola_of_the_curvature() -> None:
     assert "other directions, central 95 %" in labels(figure)
 
 
+def test_a_trajectory_runs_from_its_start_to_its_end_beside_both_losses() -> None:
+    way = np.array([[3.0, 1.0], [2.0, -1.0], [0.0, 0.0]])
+    own, drawn = np.array([2.0, 1.0, 0.5]), np.array([1.5, 1.1, 0.5])
+    bowl = 0.5 + STEPS[:, None] ** 2 + np.zeros(7)
+    figure = landscape_figures.trajectory(np.arange(3), way, (STEPS, STEPS[:7]), bowl, own, drawn)
+    plane, beside = figure.axes[:2]
+    lines = {line.get_label(): line for line in (*plane.lines, *beside.lines)}
+    np.testing.assert_array_equal(plane.lines[0].get_xydata(), way)
+    np.testing.assert_array_equal(lines["start"].get_xydata(), way[:1])
+    np.testing.assert_array_equal(lines["end"].get_xydata(), way[-1:])
+    np.testing.assert_array_equal(lines["where it is drawn"].get_ydata(), drawn)
+    assert {"start", "end", "of the network"} <= labels(figure)
+
+
 def test_spectra_show_every_seed_its_residual_and_the_median() -> None:
     values = np.sort(RNG.uniform(1, 9, (5, 4)))[:, ::-1]
     at = np.linspace(-1, 9, 50)

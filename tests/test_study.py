@@ -50,8 +50,10 @@ def test_a_run_is_the_folder_that_others_rely_on(finished):
     for name in ("train_loss", "test_loss", "train_error", "test_error"):
         assert summary[name].keys() == {"mean", "sd", "min", "median", "max", "ci95"}
     assert (finished / "checkpoints").is_dir()
-    names = ("samples", "learning_curves", "final_loss", "surface", "profiles", "spectra", "barriers", "hidden_units")
-    assert {path.name for path in (finished / "figures").iterdir()} == {f"{name}.png" for name in names}
+    training = ("samples", "learning_curves", "final_loss", "hidden_units")
+    landscape = ("surface", "profiles", "trajectory", "spectra", "barriers")
+    names = {f"{name}.png" for name in training + landscape}
+    assert {path.name for path in (finished / "figures").iterdir()} == names
 
 
 def test_units_of_the_all_zero_controls_stay_identical(finished):
@@ -70,13 +72,14 @@ def test_the_report_is_one_file_that_needs_no_other(finished):
     sources = re.findall(r'(?:src|href)="([^"]{0,20})', page)
     assert sources
     assert all(source.startswith(("data:image/png", "#")) for source in sources)
-    assert page.count("<img") == 8  # there is no gallery where the data are no images
+    assert page.count("<img") == 9  # there is no gallery where the data are no images
     for title in ("health check", "Curvature at the end", "Barriers", "Catalogue of ends", "Gradients at an all-zero"):
         assert title in page
 
 
 def test_the_summary_says_what_the_landscape_is_like(finished):
     summary = json.loads((finished / "summary.json").read_text())
+    assert 0 < sum(summary["trajectory"]["variance_explained"]) <= 1 + 1e-6
     assert summary["curvature"]["largest_eigenvalue"]["min"] > 0
     assert summary["curvature"]["residual"]["max"] < 1e-3
     assert summary["barriers"]["pairs"] == 2

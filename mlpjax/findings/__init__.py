@@ -1,6 +1,6 @@
 """What a study finds in its trained networks: the landscape they ended in, and what they get wrong."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from typing import NamedTuple, TypeAlias
 
@@ -11,6 +11,7 @@ from mlpjax.findings.mistakes import Mistakes, find_mistakes
 from mlpjax.findings.selection import converged
 from mlpjax.findings.spectra import Spectra, find_spectra
 from mlpjax.findings.surface import Surface, find_surface
+from mlpjax.findings.trajectory import Trajectory, find_trajectory
 from mlpjax.findings.units import Units, find_units, find_zero_gradients
 from mlpjax.models import MLP
 from mlpjax.recipe import Recipe
@@ -21,9 +22,10 @@ Watch: TypeAlias = Callable[[str, str], AbstractContextManager[OnProgress]]
 
 
 class Findings(NamedTuple):
-    """All of it; a part is None where too few networks are left that did not diverge."""
+    """All of it; a part is None where there is nothing to look at, as where all networks diverged."""
 
     surface: Surface | None
+    trajectory: Trajectory | None
     spectra: Spectra | None
     barriers: Barriers | None
     endings: Endings | None
@@ -35,7 +37,13 @@ class Findings(NamedTuple):
 
 
 def find(
-    model: MLP, recipe: Recipe, dataset: Dataset, groups: Mapping[str, Trained], grid: int, watch: Watch
+    model: MLP,
+    recipe: Recipe,
+    dataset: Dataset,
+    groups: Mapping[str, Trained],
+    freeze: Collection[str],
+    grid: int,
+    watch: Watch,
 ) -> Findings:
     """Look at every group's hidden units, and at the landscape and the mistakes of the group `random`.
 
@@ -44,17 +52,20 @@ def find(
         recipe: names the loss.
         dataset: what they were trained on.
         groups: many networks by the name of their group.
-        grid: points along each side of the surface.
+        freeze: names of the keys that all networks shared.
+        grid: points along each side of a surface.
         watch: is told what happens.
     """
     trained = groups["random"]
     task = model, recipe, dataset, trained
     left = len(converged(trained))
-    surface = spectra = barriers = endings = mistakes = None
+    surface = trajectory = spectra = barriers = endings = mistakes = None
     if left:
         with watch("Loss surface", "slices") as on_progress:
             surface = find_surface(*task, grid)
             on_progress(1, 1)
+        with watch("The way of one training", "periods") as on_progress:
+            trajectory = find_trajectory(*task, freeze, grid, on_progress)
         with watch("Curvature", "networks") as on_progress:
             spectra = find_spectra(*task, on_progress)
         with watch("Where the seeds ended", "networks") as on_progress:
@@ -71,4 +82,5 @@ def find(
             for done, (name, group) in enumerate(groups.items(), 1):
                 units[name] = find_units(model, dataset, group)
                 on_progress(done, len(groups))
-    return Findings(surface, spectra, barriers, endings, mistakes, units, find_zero_gradients(model, recipe, dataset))
+    zero_gradients = find_zero_gradients(model, recipe, dataset)
+    return Findings(surface, trajectory, spectra, barriers, endings, mistakes, units, zero_gradients)

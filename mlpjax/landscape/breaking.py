@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
 from mlpjax.activations import ACTIVATIONS
+from mlpjax.landscape.linear_algebra import one_by_one
 from mlpjax.landscape.objective import Objective
 from mlpjax.models import MLP, dense_layers
 from mlpjax.typing import Params
@@ -75,13 +76,13 @@ def ranks(model: MLP, params: Params, x: Float[Array, "batch inputs"], tolerance
     Returns:
         The ranks, at most the smaller side of each matrix.
     """
+
+    @one_by_one
+    def rank(matrix: Float[Array, "rows columns"]) -> Int[Array, ""]:
+        return jnp.linalg.matrix_rank(matrix, rtol=tolerance).astype(jnp.int32)
+
     kernels = [layer["kernel"] for layer in dense_layers(params)[:-1]]
-    return Ranks(
-        *(
-            jnp.stack([jnp.linalg.matrix_rank(matrix, rtol=tolerance).astype(jnp.int32) for matrix in matrices])
-            for matrices in (kernels, hidden_activations(model, params, x))
-        )
-    )
+    return Ranks(*(jnp.stack([*map(rank, of)]) for of in (kernels, hidden_activations(model, params, x))))
 
 
 def spread(params: Params) -> Float[Array, " hidden_layers"]:

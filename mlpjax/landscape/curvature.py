@@ -16,6 +16,7 @@ from matfree import stochtrace
 
 from mlpjax.errors import UserError
 from mlpjax.hashing import bernoulli
+from mlpjax.landscape.linear_algebra import eigh
 from mlpjax.landscape.objective import Objective, mean_over_batches
 
 Product: TypeAlias = Callable[[PyTree], PyTree]
@@ -117,28 +118,6 @@ def dense(product: Product, like: PyTree) -> Float[Array, "n n"]:
     )
 
 
-def eigh(matrix: Float[Array, "n n"]) -> tuple[Float[Array, " n"], Float[Array, "n n"]]:
-    """All eigenvalues of a symmetric matrix, in rising order, and its eigenvectors.
-
-    LAPACK's divide and conquer gives up on some matrices with many equal eigenvalues, and returns NaN. Then the rows
-    and columns in the opposite order, other numbers to it, have the answer.
-
-    Args:
-        matrix: A, symmetric.
-
-    Returns:
-        lambda and the columns V with A = V diag(lambda) V'; lambda is NaN where the matrix is not finite.
-    """
-    finite = jnp.isfinite(matrix).all()
-    matrix = jnp.where(finite, matrix, 0)  # what is no number can keep LAPACK busy for ever
-    values, vectors = jnp.linalg.eigh(matrix)
-    failed = jnp.isnan(values[0])
-    # Of zeros, which is quick, where the first has the answer: over many matrices no branch is left out.
-    other_values, other_vectors = jnp.linalg.eigh(jnp.where(failed, matrix[::-1, ::-1], 0))
-    values = jnp.where(finite, jnp.where(failed, other_values, values), jnp.nan)
-    return values, jnp.where(failed, other_vectors[::-1], vectors)
-
-
 class Eigenpairs(NamedTuple):
     """Eigenpairs of a symmetric matrix, from the largest eigenvalue to the smallest, each with its certificate."""
 
@@ -173,8 +152,8 @@ def eigenpairs(
     Raises:
         UserError: none are wanted, or more than there are numbers or steps.
 
-    Source: Lanczos (1950); full reorthogonalisation, Golub and Van Loan, Matrix Computations, section 10.3; a second time
-    only where it is needed, after Daniel, Gragg, Kaufman and Stewart, Mathematics of Computation 30 (1976).
+    Source: Lanczos (1950); full reorthogonalisation, Golub and Van Loan, Matrix Computations, section 10.3, a second
+    time only where it is needed: Daniel, Gragg, Kaufman and Stewart, Mathematics of Computation 30 (1976).
     """
     flat, unravel = ravel_pytree(like)
     k = top + bottom

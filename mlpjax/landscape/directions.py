@@ -4,6 +4,7 @@ A direction is a tree in the form of the parameters. Several of them are one tre
 eigenvectors of `curvature.eigenpairs` are, and the snapshots of a training.
 """
 
+from functools import partial
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import jax
@@ -13,6 +14,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key, PyTree
 
 from mlpjax.errors import UserError, require_choice
+from mlpjax.landscape.linear_algebra import one_by_one
 from mlpjax.landscape.objective import known, require_same_form
 
 Biases: TypeAlias = Literal["zero", "joint"]
@@ -216,7 +218,7 @@ def pca(trajectory: PyTree, k: int = 2) -> Components:
     points -= points[-1:]  # digits that all points share would drown in the mean
     centred = points - jnp.mean(points, axis=0, keepdims=True)
     require_direction(centred)
-    _, singular, rows = jnp.linalg.svd(centred, full_matrices=False)
+    _, singular, rows = one_by_one(partial(jnp.linalg.svd, full_matrices=False))(centred)
     starts = jnp.matmul(rows[:k], centred[0], precision="highest")
     directions = jnp.where(starts < 0, -1, 1).astype(rows.dtype)[:, None] * rows[:k]
     variances = singular**2

@@ -16,7 +16,8 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PyTree
 
 from mlpjax.errors import UserError
-from mlpjax.landscape.curvature import dense, eigh, hessian_product
+from mlpjax.landscape.curvature import dense, hessian_product
+from mlpjax.landscape.linear_algebra import eigh
 from mlpjax.landscape.objective import Objective, known, require_finite_loss
 
 GRADIENT_NORM = 1e-10

@@ -38,7 +38,7 @@ def make_objective(model: MLP, loss: str) -> Objective:
 
 
 class Stages(NamedTuple):
-    """A mean loss in two stages, the first of them linear in the parameters: L = rest(first(theta, data), theta, data)."""
+    """A mean loss in two stages, the first linear in the parameters: L = rest(first(theta, data), theta, data)."""
 
     first: Callable[[PyTree, PyTree], Float[Array, "examples units"]]
     """(params, data) -> z, a row for each example."""

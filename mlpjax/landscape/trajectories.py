@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, PyTree
 
 from mlpjax.errors import UserError
 from mlpjax.landscape.directions import displaced
+from mlpjax.landscape.linear_algebra import one_by_one
 from mlpjax.landscape.objective import Objective, require_same_form
 from mlpjax.landscape.surfaces import POINTS_AT_ONCE, require_directions, whole_loss
 
@@ -63,7 +64,7 @@ def project(
 
     def one(point: PyTree) -> tuple[Float[Array, " k"], Float[Array, ""]]:
         away = optax.tree.sub(point, centre)
-        coordinates = jnp.linalg.solve(gram, jax.vmap(optax.tree.vdot, (0, None))(axes, away))
+        coordinates = one_by_one(jnp.linalg.solve)(gram, jax.vmap(optax.tree.vdot, (0, None))(axes, away))
         return coordinates, optax.tree.norm(displaced(away, axes, -coordinates))
 
     return jax.lax.map(one, trajectory)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from cycler import cycler
 from jaxtyping import Int, Real
+from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
@@ -225,6 +226,27 @@ def surface(
     """
     figure = Figure(figsize=(8.4, 6.2))
     axes = figure.subplots()
+    contours(axes, alphas, betas, loss)
+    axes.plot(0, 0, "*", color=VERMILLION, mec="white", ms=18, label="the trained network")
+    axes.set(xlabel="filter-normalised direction 1", ylabel="filter-normalised direction 2", title=title)
+    axes.legend(frameon=True, framealpha=0.85, loc="upper right")
+    return figure
+
+
+def contours(
+    axes: Axes,
+    alphas: Real[np.ndarray, " alphas"],
+    betas: Real[np.ndarray, " betas"],
+    loss: Real[np.ndarray, "betas alphas"],
+) -> None:
+    """Fill axes with the contours of a loss, and give them a colour bar.
+
+    Args:
+        axes: what to draw on.
+        alphas: along the horizontal axis, increasing.
+        betas: along the vertical axis, increasing.
+        loss: at each pair; where it is not finite the plane stays blank.
+    """
     visible = np.ma.masked_invalid(loss)
     low, high = float(visible.min()), float(visible.max())
     if high - low <= 1e-6 * abs(high):  # flat to rounding: contours would be noise
@@ -234,14 +256,9 @@ def surface(
     norm = LogNorm(low, high) if logarithmic else Normalize(low, high)
     filled = axes.contourf(alphas, betas, visible, levels=levels, norm=norm, cmap="viridis")
     axes.contour(alphas, betas, visible, levels=levels[::2], norm=norm, colors="white", linewidths=0.6, alpha=0.6)
-    axes.plot(0, 0, "*", color=VERMILLION, mec="white", ms=18, label="the trained network")
-    bar = figure.colorbar(filled, ax=axes, label="loss", ticks=levels[::4], format="%.3g")
-    bar.minorticks_off()
-    axes.set(xlabel="filter-normalised direction 1", ylabel="filter-normalised direction 2", title=title)
+    axes.figure.colorbar(filled, ax=axes, label="loss", ticks=levels[::4], format="%.3g").minorticks_off()
     axes.grid(False)
     axes.locator_params(nbins=5)
-    axes.legend(frameon=True, framealpha=0.85, loc="upper right")
-    return figure
 
 
 @mpl.rc_context(STYLE)

@@ -1,11 +1,11 @@
-"""Figures of the landscape that trained networks end in: slices, spectra, barriers."""
+"""Figures of the landscape that trained networks end in: slices, trajectories, spectra, barriers."""
 
 import matplotlib as mpl
 import numpy as np
 from jaxtyping import Real
 from matplotlib.figure import Figure
 
-from mlpjax.report.figures import BLUE, STYLE, VERMILLION
+from mlpjax.report.figures import BLUE, STYLE, VERMILLION, contours
 from mlpjax.stats import quantile_band
 
 
@@ -40,6 +40,43 @@ def profiles(
     top = float(max(own.max(), upper.max()))
     axes.set(xlabel="steps of the direction's length", ylabel="train loss", ylim=(0, 1.1 * top))
     figure.legend(loc="outside right center")
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def trajectory(
+    epochs: Real[np.ndarray, " points"],
+    coordinates: Real[np.ndarray, "points 2"],
+    steps: tuple[Real[np.ndarray, " first"], Real[np.ndarray, " second"]],
+    loss: Real[np.ndarray, "first second"],
+    own: Real[np.ndarray, " points"],
+    drawn: Real[np.ndarray, " points"],
+) -> Figure:
+    """The way of a training on a plane, and beside it what the plane hides.
+
+    Args:
+        epochs: of the points.
+        coordinates: where they are drawn.
+        steps: grids along both axes.
+        loss: on the plane, `loss[i, j]` at steps[0][i], steps[1][j].
+        own: the loss of each point.
+        drawn: the loss where it is drawn.
+
+    Returns:
+        The plane with the way, and both losses over the epochs.
+    """
+    figure = Figure(figsize=(13, 5.4))
+    plane, beside = figure.subplots(1, 2, width_ratios=(1.25, 1))
+    contours(plane, *steps, loss.T)
+    plane.plot(*coordinates.T, "-o", color="black", mec="white", mew=0.6, ms=5, lw=1.4)
+    for place, marker, size, name in ((0, "s", 10, "start"), (-1, "*", 18, "end")):
+        plane.plot(*coordinates[place], marker, color=VERMILLION, mec="white", ms=size, label=name)
+    plane.set(xlabel="principal component 1", ylabel="principal component 2")
+    plane.legend(frameon=True, framealpha=0.85, loc="best")
+    beside.plot(epochs, own, color=BLUE, label="of the network")
+    beside.plot(epochs, drawn, "--", color=VERMILLION, label="where it is drawn")
+    beside.set(xlabel="epoch", ylabel="train loss", yscale="log" if min(own.min(), drawn.min()) > 0 else "linear")
+    beside.legend()
     return figure
 
 

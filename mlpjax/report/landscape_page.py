@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import jax.numpy as jnp
 import numpy as np
 
-from mlpjax.findings import Barriers, Endings, Findings, Spectra, Surface, Units
+from mlpjax.findings import Barriers, Endings, Findings, Spectra, Surface, Trajectory, Units
 from mlpjax.findings.spectra import BOTTOM
 from mlpjax.landscape.minima import Kind
 from mlpjax.report import figures, landscape_figures
@@ -56,6 +56,8 @@ def landscape_items(draw: Draw, findings: Findings) -> list[Table | Picture]:
     items: list[Table | Picture] = []
     if findings.surface:
         items += _surface(draw, findings.surface)
+    if findings.trajectory:
+        items += _trajectory(draw, findings.trajectory)
     if findings.spectra:
         items += _spectra(draw, findings.spectra)
     if findings.barriers:
@@ -106,6 +108,35 @@ def _surface(draw: Draw, found: Surface) -> list[Table | Picture]:
             rows,
             "The exact second derivative of the loss along each direction, and what the three points in the middle of "
             "the plane show. A large difference means that the grid is too coarse to see how sharp the minimum is.",
+        ),
+    ]
+
+
+def _trajectory(draw: Draw, found: Trajectory) -> list[Table | Picture]:
+    coordinates, distances, own, drawn = map(np.asarray, found.track)
+    rows = [
+        (f"component {place + 1}", f"{100 * found.explained[place]:.1f} %", f"{100 * found.random_walk[place]:.1f} %")
+        for place in range(2)
+    ]
+    worst = int(np.argmax(np.abs(drawn - own)))
+    return [
+        draw(
+            "trajectory",
+            f"The way of seed {found.seed} through its training",
+            landscape_figures.trajectory(found.epochs, coordinates, found.steps, found.loss, own, drawn),
+            "The network trained once more from the same seed, on the plane of the two largest principal components of "
+            "its way, through its end. Right: the loss of the network itself, and that of the point of the plane where "
+            "it is drawn. Where the two differ, the plane misleads: most at epoch "
+            f"{found.epochs[worst]}, {number(float(drawn[worst]))} in place of {number(float(own[worst]))}, "
+            f"{number(float(distances[worst]))} away from the plane.",
+            "Contours of the training loss with the way of a training",
+        ),
+        Table(
+            "What the plane shows of the way",
+            ("", "variance explained", "of a random walk"),
+            rows,
+            "The shares of the way's variance, beside those of a random walk of as many points, which a plane shows as "
+            "well without any learning (Antognini and Sohl-Dickstein 2018).",
         ),
     ]
 
