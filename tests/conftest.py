@@ -1,16 +1,20 @@
 """Strict mode for every test: shapes checked, no silent promotion, two devices, warnings are errors."""
 
+import importlib
 import importlib.util
 import os
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
 
 import jax
+import numpy as np
 import optax
+import pytest
 from jaxtyping import install_import_hook
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -31,3 +35,16 @@ def load_experiment(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def coarse_digits() -> Any:
+    """200 and 100 digits of 49 coarse pixels, as a data set."""
+    mlpjax = importlib.import_module("mlpjax")  # behind the hook
+    whole = mlpjax.load("mnist5k")
+
+    def few(split: Any, count: int) -> Any:
+        coarse = split.x[:count].reshape(count, 7, 4, 7, 4).mean(axis=(2, 4)).astype(np.uint8)
+        return mlpjax.Split(coarse.reshape(count, 49), split.y[:count])
+
+    return mlpjax.Dataset("few", few(whole.train, 200), few(whole.valid, 0), few(whole.test, 100), classes=10)

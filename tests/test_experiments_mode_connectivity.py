@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import load_experiment
 
-from mlpjax import MLP, Dataset, Recipe, Split, UserError, load
+from mlpjax import MLP, Dataset, Recipe, UserError
 from mlpjax.claims import run_experiment
 
 
@@ -17,21 +17,9 @@ def experiment() -> ModuleType:
     return load_experiment("mode_connectivity")
 
 
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    """200 and 100 digits of 49 coarse pixels."""
-    whole = load("mnist5k")
-
-    def few(split: Split, count: int) -> Split:
-        coarse = split.x[:count].reshape(count, 7, 4, 7, 4).mean(axis=(2, 4)).astype(np.uint8)
-        return Split(coarse.reshape(count, 49), split.y[:count])
-
-    return Dataset("few", few(whole.train, 200), few(whole.valid, 0), few(whole.test, 100), classes=10)
-
-
-def test_experiment_bends_draws_and_states(experiment: ModuleType, digits: Dataset, tmp_path: Path) -> None:
+def test_experiment_bends_draws_and_states(experiment: ModuleType, coarse_digits: Dataset, tmp_path: Path) -> None:
     def body(seeds: int, _quick: bool, out: Path) -> object:
-        return experiment.settle(digits, (16,), 100, 400, seeds, out)
+        return experiment.settle(coarse_digits, (16,), 100, 400, seeds, out)
 
     run_experiment("mode_connectivity", "", body, 6, 6, ["--out", str(tmp_path)])
     results = json.loads((tmp_path / "results.json").read_text())
@@ -44,8 +32,10 @@ def test_experiment_bends_draws_and_states(experiment: ModuleType, digits: Datas
     assert (tmp_path / "mode_connectivity.png").stat().st_size > 10_000
 
 
-def test_all_paths_of_a_pair_have_the_same_two_ends(experiment: ModuleType, digits: Dataset) -> None:
-    profiles, _ = experiment.walk_all(MLP((49, 8, 10)), Recipe(batch_size=50, epochs=3, eval_every=3), digits, 4, 2)
+def test_all_paths_of_a_pair_have_the_same_two_ends(experiment: ModuleType, coarse_digits: Dataset) -> None:
+    profiles, _ = experiment.walk_all(
+        MLP((49, 8, 10)), Recipe(batch_size=50, epochs=3, eval_every=3), coarse_digits, 4, 2
+    )
     for what in ("train loss", "train error", "test loss", "test error"):
         ends = [profile[what][:, [0, -1]] for profile in profiles.values()]
         assert ends[0].shape == (2, 2)
@@ -59,6 +49,6 @@ def test_a_rise_is_from_the_worse_end_to_the_highest_point(experiment: ModuleTyp
     assert experiment.rise(values).tolist() == [3.0, 0.0]
 
 
-def test_an_odd_number_of_seeds_is_refused(experiment: ModuleType, digits: Dataset, tmp_path: Path) -> None:
+def test_an_odd_number_of_seeds_is_refused(experiment: ModuleType, coarse_digits: Dataset, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--seeds 5: give an even number"):
-        experiment.settle(digits, (4,), 1, 1, 5, tmp_path)
+        experiment.settle(coarse_digits, (4,), 1, 1, 5, tmp_path)

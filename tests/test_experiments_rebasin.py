@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import load_experiment
 
-from mlpjax import MLP, Dataset, Recipe, Split, UserError, load
+from mlpjax import MLP, Dataset, Recipe, Split, UserError
 from mlpjax.claims import run_experiment
 
 
@@ -18,21 +18,11 @@ def experiment() -> ModuleType:
     return load_experiment("rebasin")
 
 
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    """200 and 100 digits of 49 coarse pixels."""
-    whole = load("mnist5k")
-
-    def few(split: Split, count: int) -> Split:
-        coarse = split.x[:count].reshape(count, 7, 4, 7, 4).mean(axis=(2, 4)).astype(np.uint8)
-        return Split(coarse.reshape(count, 49), split.y[:count])
-
-    return Dataset("few", few(whole.train, 200), few(whole.valid, 0), few(whole.test, 100), classes=10)
-
-
-def test_experiment_trains_matches_draws_and_states(experiment: ModuleType, digits: Dataset, tmp_path: Path) -> None:
+def test_experiment_trains_matches_draws_and_states(
+    experiment: ModuleType, coarse_digits: Dataset, tmp_path: Path
+) -> None:
     def body(seeds: int, _quick: bool, out: Path) -> object:
-        return experiment.settle(digits, 16, 15, digits, (2, 12), 30, seeds, out, published=False)
+        return experiment.settle(coarse_digits, 16, 15, coarse_digits, (2, 12), 30, seeds, out, published=False)
 
     run_experiment("rebasin", "", body, 4, 4, ["--out", str(tmp_path)])
     results = json.loads((tmp_path / "results.json").read_text())
@@ -49,9 +39,11 @@ def test_experiment_trains_matches_draws_and_states(experiment: ModuleType, digi
         assert (tmp_path / name).stat().st_size > 10_000
 
 
-def test_pairs_are_disjoint_and_matching_leaves_the_ends_as_they_are(experiment: ModuleType, digits: Dataset) -> None:
+def test_pairs_are_disjoint_and_matching_leaves_the_ends_as_they_are(
+    experiment: ModuleType, coarse_digits: Dataset
+) -> None:
     model, recipe = MLP((49, 12, 10)), Recipe(batch_size=50, epochs=5, eval_every=5)
-    pairs, params = experiment.compare(model, recipe, digits, 4)
+    pairs, params = experiment.compare(model, recipe, coarse_digits, 4)
     assert params["dense_0"]["kernel"].shape == (4, 49, 12)
     for what in (pairs.loss, pairs.error):
         for split in ("train", "test"):
@@ -115,7 +107,7 @@ def test_claims_of_matching_compare_with_what_was_published(experiment: ModuleTy
 
 
 def test_full_mnist_and_pairs_are_asked_for(
-    experiment: ModuleType, digits: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    experiment: ModuleType, coarse_digits: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as exit_:
         run_experiment("rebasin", "", experiment.body, 4, 4, ["--out", str(tmp_path)], data="")
@@ -123,7 +115,7 @@ def test_full_mnist_and_pairs_are_asked_for(
     assert "--data FOLDER" in capsys.readouterr().err
     for seeds in (2, 5):
         with pytest.raises(UserError, match=f"--seeds {seeds}: give an even number"):
-            experiment.settle(digits, 4, 1, digits, (2,), 1, seeds, tmp_path, published=False)
+            experiment.settle(coarse_digits, 4, 1, coarse_digits, (2,), 1, seeds, tmp_path, published=False)
 
 
 def test_a_thinned_split_is_spread_over_the_whole(experiment: ModuleType) -> None:

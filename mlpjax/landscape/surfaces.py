@@ -15,34 +15,13 @@ from mlpjax.landscape.objective import (
     Objective,
     Stages,
     known,
-    mean_over_batches,
     require_finite_loss,
     require_same_form,
+    whole_loss,
 )
 
 POINTS_AT_ONCE = 4
 """Grid points that are evaluated side by side."""
-
-
-def whole_loss(loss: Objective, params: PyTree, data: PyTree, batch_size: int | None = None) -> Float[Array, ""]:
-    """The loss over the whole data, all at once or in batches, with matrix products of the highest precision.
-
-    Args:
-        loss: the mean loss, of parameters and data.
-        params: theta.
-        data: examples are the rows of every leaf.
-        batch_size: examples at a time, at least 1; None: all at once.
-
-    Returns:
-        L(theta), the same up to rounding either way.
-
-    Raises:
-        UserError: the batch size is not positive.
-    """
-    with jax.default_matmul_precision("highest"):
-        if batch_size is None:
-            return loss(params, data)
-        return mean_over_batches(lambda rows: loss(params, rows), data, batch_size)
 
 
 def slice_loss(
