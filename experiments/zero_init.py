@@ -20,7 +20,7 @@ the saddle at zero gives the slope: the largest singular value of C = mean_i x_i
 leaves out the minibatches and all that follows when the noise is no longer small, so a tenth is its tolerance.
 
 Command: python experiments/zero_init.py
-Wall time on two cores: about 310 s; --quick 40 s.
+Wall time on two cores: about 310 s (390 s with other work on the machine); --quick 40 s.
 
 Expected: zero ReLU and tanh networks train their output biases and nothing else: 90 % error for ever. Zero
 sigmoid networks train, the output kernel first and the hidden layer a step later, but as one unit, of rank 1, and so
