@@ -13,7 +13,7 @@ in the logarithm of these K + 10. After the last epoch also those of the Gauss-N
 eigenvalues by stochastic Lanczos quadrature.
 
 Command: python experiments/hessian_spectrum.py
-Wall time on two cores: about 9 minutes; --quick about 45 s.
+Wall time on two cores: about 7 minutes (608 s with other work on the machine); --quick about 45 s.
 
 Expected: K - 1 outliers in every network after one epoch, and to the end, then three to five times above the next
 eigenvalue, while all of them fall a hundredfold. Before training the gap is small and the rule mostly finds fewer. The
