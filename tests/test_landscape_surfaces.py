@@ -66,7 +66,7 @@ def test_a_slice_of_a_network_is_a_loop_over_networks():
 @pytest.mark.parametrize(
     "model",
     [
-        MLP((5, 6, 4, 3), "prelu"),
+        MLP((5, 6, 4, 3), "prelu", dropout=(0.1, 0.2)),
         MLP((5, 4, 3), "tanh", output_activation="sigmoid", bias="none"),
         MLP((5, 3), bias="same"),
     ],

@@ -56,7 +56,7 @@ def make_stages(model: MLP, loss: str) -> Stages:
     Returns:
         Both stages, each of (params, split), computed in the floating-point type of the parameters.
     """
-    behind = dataclasses.replace(model, widths=model.widths[1:]) if model.hidden_layers else None
+    behind = dataclasses.replace(model, widths=model.widths[1:], dropout=(0.0,)) if model.hidden_layers else None
 
     def first(params: Params, split: Split) -> Float[Array, "examples units"]:
         layer = params["dense_0"]
