@@ -15,7 +15,7 @@ Peers: PyHessian 0.1 (its density asks for torch.eig, which torch has no more an
 with SciPy's eigsh; loss-landscapes, without gradients.
 
 Command: python benchmarks/landscape.py    (needs pip install 'mlpjax[peers]')
-Wall time on two cores: about N minutes; --quick about a minute.
+Wall time on two cores: about 15 minutes; --quick about 2.
 """
 
 import importlib

@@ -168,13 +168,15 @@ def run(
         time, without compilation.
 
     Raises:
-        UserError: one of the processes is gone.
+        UserError: there is no member, or one of the processes is gone.
         ValueError: several processes, and no store.
         KeyboardInterrupt: after saving the part under way.
     """
     if group.count > 1 and store is None:
         raise ValueError("several processes need a store that all of them see")
     count = jax.tree.leaves(members)[0].shape[0]
+    if not count:
+        raise UserError("no networks to work on: give at least one")
     each = max(1, work.periods)
     if not group.agree(int(store is not None and store.stacked() is not None)):
         mesh = device_mesh(count)

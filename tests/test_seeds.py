@@ -238,6 +238,11 @@ def test_chunks_leave_no_one_out_and_count_every_period(count, chunk, periods):
     assert all(a <= b for a, b in itertools.pairwise(told))
 
 
+def test_no_network_at_all_is_refused():
+    with pytest.raises(UserError, match="at least one"):
+        map_seeds(lambda own: own, np.zeros((0, 3), np.float32), chunk=2)
+
+
 def test_any_function_of_one_network_is_lifted():
     rows = np.arange(10.0, dtype=np.float32).reshape(5, 2)
     found = map_seeds(lambda own, a, b: own["x"].sum() * a + b, {"x": rows}, jnp.float32(2), jnp.float32(1), chunk=2)
