@@ -26,10 +26,10 @@ with targets 0.1 and 0.9); now and then three outputs agree on their mean, for a
 region of the theory. The way out that it promises is strictly downhill, but not the one of steepest descent, nor of
 Newton. Good networks with targets 0 and 1 run off as well, since their loss is 0 only at infinity. (Of 100,000, 32
 count as degenerate instead: at a loss of 1e-11 all nine of their eigenvalues are lost in the uncertainty.) So did ten
-bad ones of the others at the gradient of 1e-10, with weights of 25 to 30 and losses 1e-13 above those of infinity; at 1e-12 seven are
-on their way, and three are still longer than that after 1,000 steps. With 0.1 and 0.9 they end in a valley of 5 flat
-directions, 9 weights less 4 outputs, and never of another number. Tanh units with cross-entropy do worse, 79 %, and the
-failures end in the same way, at ln 2 / 2 = 0.347.
+bad ones of the others at the gradient of 1e-10, with weights of 25 to 30 and losses 1e-13 above those of infinity; at
+1e-12 seven are on their way, and three are still longer than that after 1,000 steps. With 0.1 and 0.9 they end in a
+valley of 5 flat directions, 9 weights less 4 outputs, and never of another number. Tanh units with cross-entropy do
+worse, 79 %, and the failures end in the same way, at ln 2 / 2 = 0.347.
 """
 
 import dataclasses
