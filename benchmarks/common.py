@@ -312,6 +312,8 @@ class Report(NamedTuple):
     rows: list[Row]
     config: dict[str, Any]
     """What else made the numbers, or belongs to them."""
+    data: str | None = None
+    """What was worked on, where that is not what `--data` says."""
 
 
 def machine(readings: Sequence[float]) -> dict[str, Any]:
@@ -380,7 +382,7 @@ def run_benchmark(
         results = {
             "benchmark": name,
             "quick": options.quick,
-            "data": bench.digits.name,
+            "data": report.data or bench.digits.name,
             "machine": machine(bench.readings),
             "versions": versions(),
             "seconds": round(seconds, 1),

@@ -195,7 +195,8 @@ def measure(bench: Bench) -> Report:
     name = "surface, every layer at every point"
     rates = [gflop / value for value in seconds(name)]
     rows.append(Row(f"{name}: share of the machine's rate", "GFLOP/s", rates, measured[name].yardsticks, 0.6))
-    return Report(rows, {"networks": many, "networks that a peer is timed on": timed_networks, "residuals": facts})
+    config = {"examples": len(data.y), "networks": many, "networks that a peer is timed on": timed_networks}
+    return Report(rows, config | {"residuals": facts}, "mnist5k")
 
 
 if __name__ == "__main__":
