@@ -19,7 +19,7 @@ its own C (and s), those with the least error on the 500 validation digits after
 that the luck of that choice is part of the interval. Times are of the processor; both machines train on one core.
 
 Command: python experiments/convexity_overrated.py
-Wall time on two cores: about 240 s; --quick 15 s.
+Wall time on two cores: about 140 s; --quick 15 s.
 
 Expected: the accuracy is the same; at no noise level does a difference show, and the intervals end 0.3 points or less
 from zero, so "improves the accuracy" stays undecided. The support vectors are far fewer, about half of the hinge's with

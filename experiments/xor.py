@@ -11,7 +11,7 @@ known: here, every output within 0.4 of its target (Fahlman, 1988), and every us
 multiplies the step.
 
 Command: python experiments/xor.py    (100,000 seeds of the four points with the mean error, a tenth of all else)
-Wall time on two cores: 200 s; --quick 17 s.
+Wall time on two cores: 130 s; --quick 17 s.
 
 Expected: the linear network stays at ln 2 = 0.6931 nats and 50 %, although the best of all lines gets 74 %. ReLU ends
 near 0.37 nats and 98.6 %; the quadrant rule gets 99 %. About 93 % of the four-point networks succeed at every scale
