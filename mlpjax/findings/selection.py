@@ -11,6 +11,8 @@ from mlpjax.typing import Params
 
 EXAMPLES = 5000
 """The landscape is looked at on at most so many examples of a split, evenly spaced through it."""
+BATCH = 500
+"""Examples at a time: their activations stay in the cache."""
 
 
 def converged(trained: Trained) -> Int[np.ndarray, " networks"]:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from mlpjax.data import Dataset, Split
-from mlpjax.findings.selection import median_network, network, subset
+from mlpjax.findings.selection import BATCH, median_network, network, subset
 from mlpjax.landscape.directions import filter_normalised, stack
 from mlpjax.landscape.objective import make_objective, make_stages
 from mlpjax.landscape.surfaces import Health, health, slice_stages
@@ -21,8 +21,6 @@ DIRECTIONS_KEY = 0
 """Seed of the directions."""
 OTHERS = 16
 """Other random directions, for the band of the health check."""
-BATCH = 500
-"""Examples at a time: their activations stay in the cache."""
 
 
 class Surface(NamedTuple):

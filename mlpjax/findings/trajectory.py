@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from mlpjax.data import Dataset, Split
-from mlpjax.findings.selection import median_network, subset
+from mlpjax.findings.selection import BATCH, median_network, subset
 from mlpjax.landscape.directions import pca
 from mlpjax.landscape.objective import make_objective, make_stages
 from mlpjax.landscape.surfaces import slice_stages
@@ -23,8 +23,6 @@ POINTS = 61
 """Of the way at most, evenly spaced in time."""
 MARGIN = 0.2
 """Of the plane around the way, as a share of the way's longer side."""
-BATCH = 500
-"""Examples at a time: their activations stay in the cache."""
 
 
 class Trajectory(NamedTuple):
