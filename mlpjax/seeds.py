@@ -135,7 +135,7 @@ def default_chunk(model: MLP, recipe: Recipe, dataset: Dataset) -> int:
     return max(1, CHUNK_BYTES // (4 * parameter_bytes + 2 * activation_bytes))
 
 
-# LAPACK's threads beside those of JAX, one for each device, take fifty times as long, or wait for each other for ever.
+# LAPACK's own threads, on every device at once, get in each other's way: up to fifty times as long.
 @threadpool_limits.wrap(limits=1, user_api="blas")
 def run(
     work: Work,

@@ -26,7 +26,7 @@ MARGIN = 0.2
 
 
 class Trajectory(NamedTuple):
-    """A training on the plane of its two largest principal components, with the last point in the middle."""
+    """A training on the plane of its two largest principal components, whose coordinates are 0 at its end."""
 
     seed: int
     epochs: Int[np.ndarray, " points"]
