@@ -22,8 +22,8 @@ from rich.table import Table
 
 import mlpjax
 from mlpjax import MLP, Dataset, Recipe, Split, UserError
-from mlpjax.environment import environment
-from mlpjax.files import write_atomically
+from mlpjax.plumbing.environment import environment
+from mlpjax.plumbing.files import write_atomically
 
 K = TypeVar("K")
 T = TypeVar("T")

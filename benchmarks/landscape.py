@@ -37,8 +37,8 @@ import mlpjax
 from mlpjax import MLP, Recipe, Split, UserError
 from mlpjax.landscape.curvature import eigenpairs, hessian_product, spectral_density
 from mlpjax.landscape.directions import filter_normalised, stack
+from mlpjax.landscape.loss_surface import slice_loss, slice_stages
 from mlpjax.landscape.objective import make_objective, make_stages
-from mlpjax.landscape.surfaces import slice_loss, slice_stages
 from mlpjax.typing import Params
 
 MODEL = MLP(WIDTHS)

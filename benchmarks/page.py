@@ -17,7 +17,7 @@ from common import HEADER, QUICK, RESULTS, Row, cells
 from matplotlib.figure import Figure
 
 from mlpjax import UserError
-from mlpjax.files import write_atomically
+from mlpjax.plumbing.files import write_atomically
 from mlpjax.report.figures import BLUE, STYLE, VERMILLION, png
 
 FOLDER = Path(__file__).parent

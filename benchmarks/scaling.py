@@ -48,7 +48,7 @@ from common import (
 
 import mlpjax
 from mlpjax import MLP, Split, UserError
-from mlpjax.runs import Checkpoints
+from mlpjax.plumbing.runs import Checkpoints
 
 MNIST, XOR = "MNIST, Adam", "four-point XOR"
 SIZES = {MNIST: (1, 4, 16, 64, 256, 1024), XOR: (1, 10, 100, 1000, 10_000, 100_000, 1_000_000)}

@@ -45,7 +45,7 @@ from mlpjax import MLP, Split, load, map_seeds
 from mlpjax.claims import Claim, run_experiment
 from mlpjax.landscape.convexity import Place, lowest_curvature, measure_chord, random_chords
 from mlpjax.landscape.objective import Objective, make_objective
-from mlpjax.progress import progress_bar
+from mlpjax.plumbing.progress import progress_bar
 from mlpjax.recipe import LossName
 from mlpjax.report.figures import BLUE, STYLE, VERMILLION, png
 from mlpjax.stats import bootstrap_ci, wilson_ci

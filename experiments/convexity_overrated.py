@@ -42,7 +42,7 @@ from sklearn.svm import SVC
 
 from mlpjax import Split, load
 from mlpjax.claims import Claim, run_experiment
-from mlpjax.progress import progress_bar
+from mlpjax.plumbing.progress import progress_bar
 from mlpjax.report.figures import BLUE, STYLE, VERMILLION, png
 from mlpjax.stats import bootstrap_ci
 

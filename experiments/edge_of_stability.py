@@ -37,7 +37,7 @@ from mlpjax import MLP, Dataset, Recipe, Split, load, map_seeds, scale, train_ma
 from mlpjax.claims import Claim, run_experiment
 from mlpjax.landscape.curvature import eigenpairs, hessian_product
 from mlpjax.landscape.objective import Objective, make_objective
-from mlpjax.progress import progress_bar
+from mlpjax.plumbing.progress import progress_bar
 from mlpjax.report.figures import BLUE, GREEN, STYLE, VERMILLION, png
 from mlpjax.stats import bootstrap_ci
 from mlpjax.typing import Params

@@ -37,7 +37,7 @@ from mlpjax.claims import Claim, run_experiment
 from mlpjax.landscape.curvature import Spectrum, eigenpairs, gauss_newton_product, hessian_product, spectral_density
 from mlpjax.landscape.objective import make_objective
 from mlpjax.losses import cross_entropy
-from mlpjax.progress import progress_bar
+from mlpjax.plumbing.progress import progress_bar
 from mlpjax.report.figures import BLUE, STYLE, VERMILLION, png
 from mlpjax.stats import bootstrap_ci, quantile_band
 from mlpjax.typing import Params

@@ -40,8 +40,8 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from mlpjax import MLP, Dataset, Recipe, Split, evaluate, load, map_seeds, train_many
 from mlpjax.claims import Claim, run_experiment
-from mlpjax.landscape.paths import line
-from mlpjax.progress import progress_bar
+from mlpjax.landscape.mode_connectivity import line
+from mlpjax.plumbing.progress import progress_bar
 from mlpjax.recipe import OptimizerName
 from mlpjax.report.figures import BLUE, GREEN, STYLE, VERMILLION, png
 from mlpjax.stats import bootstrap_ci, quantile_band, wilson_ci

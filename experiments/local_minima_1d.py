@@ -36,7 +36,7 @@ from matplotlib.figure import Figure
 from mlpjax import MLP, Dataset, Recipe, Split, load, train_many
 from mlpjax.claims import Claim, run_experiment
 from mlpjax.landscape.objective import make_objective
-from mlpjax.progress import progress_bar
+from mlpjax.plumbing.progress import progress_bar
 from mlpjax.report.figures import BLUE, GREEN, ORANGE, PURPLE, SKY, STYLE, VERMILLION, png
 from mlpjax.stats import bootstrap_ci
 

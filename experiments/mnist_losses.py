@@ -34,9 +34,9 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from mlpjax import MLP, Dataset, Recipe, UserError, load, train_many
 from mlpjax.claims import Claim, full_mnist, run_experiment
-from mlpjax.progress import progress_bar
+from mlpjax.plumbing.progress import progress_bar
+from mlpjax.plumbing.runs import Checkpoints
 from mlpjax.report.figures import BLUE, GREEN, STYLE, VERMILLION, png
-from mlpjax.runs import Checkpoints
 from mlpjax.stats import bootstrap_ci, quantile_band
 
 MSE, CROSS_ENTROPY, CONTROL = "squared error", "cross-entropy", "squared error, 10 x rate"

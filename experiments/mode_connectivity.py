@@ -38,9 +38,9 @@ from matplotlib.figure import Figure
 
 from mlpjax import MLP, Dataset, Recipe, Split, UserError, evaluate, load, map_seeds, train_many
 from mlpjax.claims import Claim, run_experiment
+from mlpjax.landscape.mode_connectivity import CURVES, barrier, fit_curve, line, on_curve
 from mlpjax.landscape.objective import make_objective
-from mlpjax.landscape.paths import CURVES, barrier, fit_curve, line, on_curve
-from mlpjax.progress import progress_bar
+from mlpjax.plumbing.progress import progress_bar
 from mlpjax.report.figures import BLUE, GREEN, STYLE, VERMILLION, png
 from mlpjax.stats import bootstrap_ci
 from mlpjax.typing import Params

@@ -52,9 +52,9 @@ from matplotlib.figure import Figure
 from mlpjax import MLP, Dataset, Recipe, Split, UserError, evaluate, load, map_seeds, train_many
 from mlpjax.claims import Claim, full_mnist, run_experiment
 from mlpjax.landscape.matching import match
-from mlpjax.landscape.paths import barrier, line
+from mlpjax.landscape.mode_connectivity import barrier, line
 from mlpjax.landscape.symmetries import act, random_element
-from mlpjax.progress import progress_bar
+from mlpjax.plumbing.progress import progress_bar
 from mlpjax.report.figures import BLUE, SPLIT_COLOURS, STYLE, VERMILLION, png
 from mlpjax.stats import bootstrap_ci, wilson_ci
 from mlpjax.typing import Params

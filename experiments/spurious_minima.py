@@ -42,7 +42,7 @@ from matplotlib.figure import Figure
 from mlpjax.claims import Claim, run_experiment
 from mlpjax.landscape.catalogue import Entry, catalogue
 from mlpjax.landscape.minima import Certificate, Kind, Polished, classify, polish
-from mlpjax.progress import progress_bar
+from mlpjax.plumbing.progress import progress_bar
 from mlpjax.report import figures
 from mlpjax.seeds import Work, map_seeds, run
 from mlpjax.stats import bootstrap_ci, wilson_ci

@@ -34,7 +34,7 @@ from mlpjax.claims import Claim, run_experiment
 from mlpjax.data import Dataset, Split, load
 from mlpjax.losses import predict
 from mlpjax.models import MLP
-from mlpjax.progress import progress_bar
+from mlpjax.plumbing.progress import progress_bar
 from mlpjax.recipe import Recipe
 from mlpjax.report import figures
 from mlpjax.seeds import Member, Trained, Work, apply_sweep, make_members, map_seeds, run, train_many

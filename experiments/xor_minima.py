@@ -47,7 +47,7 @@ from mlpjax.claims import Claim, run_experiment
 from mlpjax.landscape.catalogue import Entry, catalogue
 from mlpjax.landscape.minima import GRADIENT_NORM, Certificate, Kind, Polished, classify, polish
 from mlpjax.models import MLP
-from mlpjax.progress import progress_bar
+from mlpjax.plumbing.progress import progress_bar
 from mlpjax.recipe import Recipe
 from mlpjax.report import figures
 from mlpjax.seeds import Member, Work, make_members, map_seeds, run

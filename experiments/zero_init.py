@@ -57,11 +57,11 @@ from mlpjax import (
     train_many,
 )
 from mlpjax.claims import Claim, run_experiment
-from mlpjax.landscape.breaking import ranks, spread, zero_gradients
 from mlpjax.landscape.objective import make_objective
 from mlpjax.landscape.symmetries import distinct_units
+from mlpjax.landscape.symmetry_breaking import ranks, spread, zero_gradients
 from mlpjax.models import ActivationName, InitializerName, dense_layers
-from mlpjax.progress import progress_bar
+from mlpjax.plumbing.progress import progress_bar
 from mlpjax.report.figures import STYLE, png
 from mlpjax.seeds import Member, Work, apply_sweep, run
 from mlpjax.stats import bootstrap_ci, quantile_band

@@ -1,10 +1,10 @@
 """Train many multilayer perceptrons at once, and settle what lectures claim about them."""
 
-from mlpjax.compilation import remember_compilations
 from mlpjax.data import Dataset, Split, load, scale
-from mlpjax.devices import use_all_cores
 from mlpjax.errors import UserError
 from mlpjax.models import MLP, count_parameters
+from mlpjax.plumbing.compilation import remember_compilations
+from mlpjax.plumbing.devices import use_all_cores
 from mlpjax.recipe import Recipe
 from mlpjax.seeds import Trained, make_members, map_seeds, train_many
 from mlpjax.train import Batch, Keys, Splits, evaluate, init_state, make_keys, make_train, make_train_step

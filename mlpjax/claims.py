@@ -18,12 +18,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mlpjax.compilation import remember_compilations
 from mlpjax.data import Dataset, load
-from mlpjax.devices import use_all_cores
-from mlpjax.environment import environment
 from mlpjax.errors import UserError
-from mlpjax.files import write_atomically
+from mlpjax.plumbing.compilation import remember_compilations
+from mlpjax.plumbing.devices import use_all_cores
+from mlpjax.plumbing.environment import environment
+from mlpjax.plumbing.files import write_atomically
 
 Relation: TypeAlias = Literal["at most", "at least", "about"]
 Verdict: TypeAlias = Literal["holds", "fails", "undecided", "new"]

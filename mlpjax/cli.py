@@ -15,11 +15,11 @@ from jaxtyping import AbstractArray
 from rich.console import Console
 from tyro.constructors import ConstructorRegistry, PrimitiveTypeInfo
 
-from mlpjax.compilation import remember_compilations
-from mlpjax.devices import use_all_cores
 from mlpjax.errors import UserError
-from mlpjax.files import write_atomically
-from mlpjax.processes import ALONE, join
+from mlpjax.plumbing.compilation import remember_compilations
+from mlpjax.plumbing.devices import use_all_cores
+from mlpjax.plumbing.files import write_atomically
+from mlpjax.plumbing.processes import ALONE, join
 from mlpjax.report import figures
 from mlpjax.study import Study, default_folder, run_study
 from mlpjax.widths import WidthSweep, run_widths

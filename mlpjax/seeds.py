@@ -15,12 +15,12 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, PyTree
 from threadpoolctl import threadpool_limits
 
-from mlpjax.compilation import compile_program
 from mlpjax.data import Dataset
-from mlpjax.devices import AXIS, device_mesh
 from mlpjax.errors import UserError, require_choice
 from mlpjax.models import MLP
-from mlpjax.processes import ALONE, Group
+from mlpjax.plumbing.compilation import compile_program
+from mlpjax.plumbing.devices import AXIS, device_mesh
+from mlpjax.plumbing.processes import ALONE, Group
 from mlpjax.recipe import Recipe
 from mlpjax.train import Keys, Progress, Splits, Train, check_fit, make_keys, make_train
 from mlpjax.typing import Params

@@ -16,18 +16,18 @@ from rich.console import Console
 from rich.table import Table
 
 from mlpjax.data import Dataset, check, load
-from mlpjax.environment import environment
 from mlpjax.errors import UserError
 from mlpjax.findings import Findings, find
 from mlpjax.landscape.minima import Kind
 from mlpjax.models import MLP
-from mlpjax.processes import ALONE, Group
-from mlpjax.progress import progress_bar
+from mlpjax.plumbing.environment import environment
+from mlpjax.plumbing.processes import ALONE, Group
+from mlpjax.plumbing.progress import progress_bar
+from mlpjax.plumbing.runs import RunFolder, open_run
 from mlpjax.recipe import Recipe
 from mlpjax.report.figures import png, sample_sheet
 from mlpjax.report.landscape_page import SUMMARY_HEADER
 from mlpjax.report.study_page import study_page, summary_rows
-from mlpjax.runs import RunFolder, open_run
 from mlpjax.seeds import Trained, train_many
 from mlpjax.stats import summarise
 from mlpjax.train import check_fit

@@ -13,10 +13,10 @@ from rich.console import Console
 from mlpjax.data import Dataset, check, load
 from mlpjax.errors import UserError
 from mlpjax.models import MLP, ActivationName, BiasName, InitializerName
-from mlpjax.progress import progress_bar
+from mlpjax.plumbing.progress import progress_bar
+from mlpjax.plumbing.runs import Checkpoints, RunFolder, open_run
 from mlpjax.recipe import Recipe
 from mlpjax.report.figures import png, width_curves
-from mlpjax.runs import Checkpoints, RunFolder, open_run
 from mlpjax.seeds import Trained, train_many
 from mlpjax.study import print_table, say_how_to_go_on, summarise_group, tidy
 from mlpjax.train import check_fit

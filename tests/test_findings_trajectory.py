@@ -6,7 +6,7 @@ import pytest
 
 from mlpjax import MLP, Recipe, load, train_many
 from mlpjax.findings.trajectory import POINTS, find_trajectory
-from mlpjax.landscape.trajectories import random_walk_shares
+from mlpjax.landscape.trajectory import random_walk_shares
 
 MODEL = MLP((2, 5, 2), "tanh")
 RECIPE = Recipe(batch_size=20, epochs=6, eval_every=2)

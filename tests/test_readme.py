@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mlpjax import cli
-from mlpjax.processes import ALONE
+from mlpjax.plumbing.processes import ALONE
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

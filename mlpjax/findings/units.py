@@ -8,9 +8,9 @@ from jaxtyping import Int
 
 from mlpjax.data import Dataset, Split, scale
 from mlpjax.findings.selection import subset
-from mlpjax.landscape.breaking import Ranks, ranks, zero_gradients
 from mlpjax.landscape.objective import make_objective
 from mlpjax.landscape.symmetries import distinct_units
+from mlpjax.landscape.symmetry_breaking import Ranks, ranks, zero_gradients
 from mlpjax.models import MLP
 from mlpjax.recipe import Recipe
 from mlpjax.seeds import Trained, map_seeds

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mlpjax import MLP, Recipe, UserError, load, train_many
 from mlpjax.landscape.directions import pca, random_normal, stack, through
 from mlpjax.landscape.objective import make_objective
-from mlpjax.landscape.trajectories import project, random_walk_shares, track
+from mlpjax.landscape.trajectory import project, random_walk_shares, track
 
 KEY = jax.random.key(0)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from mlpjax.compilation import compile_program
+from mlpjax.plumbing.compilation import compile_program
 
 TRAIN = """
 import mlpjax

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from mlpjax.errors import UserError
-from mlpjax.processes import Group, join
+from mlpjax.plumbing.processes import Group, join
 
 WORKER = """
 import sys, time
 from pathlib import Path
 import numpy as np
 from mlpjax.errors import UserError
-from mlpjax.processes import join
-from mlpjax.runs import Checkpoints
+from mlpjax.plumbing.processes import join
+from mlpjax.plumbing.runs import Checkpoints
 
 coordinator, count, index, folder, seconds = sys.argv[1:]
 store = Checkpoints(Path(folder))
@@ -88,7 +88,7 @@ def test_a_file_that_others_wrote_comes_late_or_never(tmp_path, monkeypatch):
         writing = pool.submit(lambda: (time.sleep(0.5), (tmp_path / "late").touch()))
         Group().wait((tmp_path / "late").exists, tmp_path / "late")
         assert writing.result()
-    monkeypatch.setattr("mlpjax.processes.FILE_SECONDS", 0.5)
+    monkeypatch.setattr("mlpjax.plumbing.processes.FILE_SECONDS", 0.5)
     with pytest.raises(UserError, match=r"never: another process has written it, but .* file system that all machines"):
         Group().wait((tmp_path / "never").exists, tmp_path / "never")
 
@@ -180,7 +180,7 @@ def test_slurm_says_who_is_who(monkeypatch):
     environment = {"JOB_ID": str(free_port()), "STEP_NODELIST": "localhost", "NTASKS": "2", "LOCALID": "0"}
     for name, value in environment.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
-    code = "from mlpjax.processes import join\nwith join('auto') as group: print(group.index, group.count)"
+    code = "from mlpjax.plumbing.processes import join\nwith join('auto') as group: print(group.index, group.count)"
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", code],

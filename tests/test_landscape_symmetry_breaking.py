@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from mlpjax import MLP, Recipe, Split, map_seeds
-from mlpjax.landscape.breaking import hidden_activations, ranks, spread, zero_gradients
 from mlpjax.landscape.objective import make_objective
+from mlpjax.landscape.symmetry_breaking import hidden_activations, ranks, spread, zero_gradients
 from mlpjax.models import dense_layers
 from mlpjax.train import Batch, init_state, make_train_step
 

@@ -11,8 +11,8 @@ from jaxtyping import Array, Float, PyTree
 from mlpjax.errors import UserError
 from mlpjax.landscape.directions import displaced
 from mlpjax.landscape.linear_algebra import one_by_one
+from mlpjax.landscape.loss_surface import POINTS_AT_ONCE, require_directions
 from mlpjax.landscape.objective import Objective, require_same_form, whole_loss
-from mlpjax.landscape.surfaces import POINTS_AT_ONCE, require_directions
 
 
 def random_walk_shares(points: int, k: int) -> Float[np.ndarray, " k"]:

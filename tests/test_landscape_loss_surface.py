@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from mlpjax import MLP, Split, UserError
 from mlpjax.landscape.directions import cosine, filter_normalised, random_normal, stack
+from mlpjax.landscape.loss_surface import health, slice_loss, slice_stages
 from mlpjax.landscape.objective import make_objective, make_stages
-from mlpjax.landscape.surfaces import health, slice_loss, slice_stages
 
 KEY = jax.random.key(0)
 STEPS = jnp.linspace(-1, 1, 21)

@@ -24,7 +24,7 @@ def environment() -> dict[str, Any]:
         "device": f"{devices[0].device_kind} x {len(devices)}, {_processor()}, {os.cpu_count()} cores",
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in ("mlpjax", "jax", "flax", "optax", "numpy")},
-        "git": _revision(Path(__file__).resolve().parent.parent),
+        "git": _revision(Path(__file__).resolve().parents[2]),
     }
 
 

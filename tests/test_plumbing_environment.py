@@ -10,7 +10,7 @@ import jax
 import pytest
 
 from mlpjax import environment as module
-from mlpjax.environment import environment
+from mlpjax.plumbing.environment import environment
 
 
 def test_environment_is_json_with_the_versions_that_are_imported() -> None:

@@ -5,7 +5,7 @@ from typing import BinaryIO
 
 import pytest
 
-from mlpjax.files import write_atomically
+from mlpjax.plumbing.files import write_atomically
 
 
 def test_a_new_file_takes_the_place_of_the_old_one(tmp_path: Path) -> None:

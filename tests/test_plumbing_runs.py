@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mlpjax.errors import UserError
-from mlpjax.runs import Checkpoints, open_run
+from mlpjax.plumbing.runs import Checkpoints, open_run
 
 CONFIG = {"seeds": 3, "model": {"widths": (2, 3), "scale": 1.0}}
 
@@ -76,7 +76,7 @@ def test_a_second_process_is_refused(tmp_path):
     code = f"""
 from pathlib import Path
 from mlpjax.errors import UserError
-from mlpjax.runs import open_run
+from mlpjax.plumbing.runs import open_run
 try:
     with open_run(Path({str(tmp_path / "run")!r}), {{"seeds": 3}}):
         print("opened")

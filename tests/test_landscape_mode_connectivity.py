@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlpjax import MLP, Split, UserError
+from mlpjax.landscape.mode_connectivity import barrier, fit_curve, line, on_curve
 from mlpjax.landscape.objective import make_objective
-from mlpjax.landscape.paths import barrier, fit_curve, line, on_curve
 
 T = jnp.linspace(0, 1, 101)
 LEFT, RIGHT = {"x": jnp.float32(-1), "y": jnp.float32(0)}, {"x": jnp.float32(1), "y": jnp.float32(0)}

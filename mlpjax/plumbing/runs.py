@@ -13,10 +13,10 @@ from typing import IO, Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from mlpjax.environment import environment
 from mlpjax.errors import UserError
-from mlpjax.files import write_atomically
-from mlpjax.processes import ALONE, Group
+from mlpjax.plumbing.environment import environment
+from mlpjax.plumbing.files import write_atomically
+from mlpjax.plumbing.processes import ALONE, Group
 
 
 class Checkpoints:

@@ -1,0 +1,1 @@
+"""What carries the science and knows nothing of it: devices, compiling, processes, files, progress."""
