@@ -15,11 +15,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 from scipy.optimize import linear_sum_assignment
 
+from mlpjax.activations import Invariance
 from mlpjax.errors import UserError
-from mlpjax.landscape.objective import require_same_form
+from mlpjax.landscape.loss import require_same_form
 from mlpjax.landscape.symmetries import (
     Element,
-    Invariance,
     act,
     balancing_factors,
     invariance_of,
@@ -90,7 +90,7 @@ def match(model: MLP, a: Params, b: Params, key: Key[Array, ""], restarts: int =
     widths = model.widths[1:-1]
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     factors = [[np.ones(width) for width in widths]] * 2
-    if invariance.scale:
+    if invariance.homogeneous:
         factors = [[np.asarray(factor, float) for factor in _balancing_factors(params)] for params in (a, b)]
     ours, theirs = (_blocks(invariance, params, own) for params, own in zip((a, b), factors, strict=True))
 

@@ -7,7 +7,6 @@ of a linear network, of which only the scaled permutations are here, and PReLU's
 alpha -> 1/alpha.
 """
 
-import itertools
 from typing import NamedTuple, TypeAlias
 
 import jax
@@ -15,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from mlpjax.activations import ACTIVATIONS
+from mlpjax.activations import Invariance, activation_of
 from mlpjax.errors import UserError
-from mlpjax.landscape.objective import require_same_form
+from mlpjax.landscape.loss import require_same_form
 from mlpjax.models import MLP, dense_layers
 from mlpjax.typing import Params
 
@@ -25,37 +24,9 @@ BALANCING_SWEEPS = 1000
 """At most so many; three hidden layers take about 25 in float32."""
 
 
-class Invariance(NamedTuple):
-    """What an activation does with the sign and the size of its argument."""
-
-    flip: tuple[float, float] | None = None
-    """(g, o) with f(-z) = g f(z) + o for all z; None where there are no such numbers."""
-    scale: bool = False
-    """Whether f(c z) = c f(z) for all c > 0."""
-
-
-_ODD = (-1.0, 0.0)
-INVARIANCES: dict[str, Invariance] = {
-    "identity": Invariance(_ODD, scale=True),
-    "tanh": Invariance(_ODD),
-    "hard_tanh": Invariance(_ODD),
-    "softsign": Invariance(_ODD),
-    "sigmoid": Invariance((-1.0, 1.0)),
-    "sinc": Invariance((1.0, 0.0)),
-    "relu": Invariance(scale=True),
-    "leaky_relu": Invariance(scale=True),
-    "prelu": Invariance(scale=True),
-}
-"""By the activation's name; those that are not here have none. (The step is one at 0 on either side, and not trained.)
-
-Source: H. J. Sussmann, Neural Networks 5, 589 (1992), for tanh; V. Kurkova and P. C. Kainen, Neural Computation 6, 543
-(1994), for sigmoid and others; B. Neyshabur et al., arXiv:1506.02617, for ReLU.
-"""
-
-
 def invariance_of(model: MLP) -> Invariance:
     """What the activation of a network's hidden layers allows; a flip that moves the next bias needs one."""
-    found = INVARIANCES.get(model.activation, Invariance())
+    found = activation_of(model.activation).invariance
     if model.bias == "none" and found.flip and found.flip[1] != 0:
         return found._replace(flip=None)
     return found
@@ -102,7 +73,7 @@ def random_element(key: Key[Array, ""], model: MLP) -> Element:
     for units, layer_key in zip(model.widths[1:-1], jax.random.split(key, model.hidden_layers), strict=True):
         order_key, sign_key, size_key = jax.random.split(layer_key, 3)
         factor = jnp.ones(units)
-        if invariance.scale:
+        if invariance.homogeneous:
             factor = jnp.exp(0.5 * jax.random.normal(size_key, (units,)))
         if invariance.flip:
             factor = jnp.where(jax.random.bernoulli(sign_key, shape=(units,)), -factor, factor)
@@ -193,7 +164,7 @@ def balancing_factors(params: Params) -> list[Float[Array, " units"]]:
 def balanced(model: MLP, params: Params) -> Params:
     """The network with the weights into every hidden unit as long as those out of it, where it can be rescaled."""
     invariance = invariance_of(model)
-    if not invariance.scale:
+    if not invariance.homogeneous:
         return jax.tree.map(jnp.asarray, params)
     factors = balancing_factors(params)
     return act(tuple(make_units(invariance, jnp.arange(len(factor)), factor) for factor in factors), params)
@@ -306,14 +277,10 @@ def dead_units(model: MLP, params: Params, x: Float[Array, "examples inputs"]) -
     """
     if len(x) < 2 or x.shape[1] != model.widths[0]:
         raise UserError(f"x {x.shape}: give at least 2 examples of the network's {model.widths[0]} inputs")
-    layers = dense_layers(params)
-    hidden = x
     dead = []
-    for layer, (dense, after) in enumerate(itertools.pairwise(layers)):
-        alpha = [params[f"alpha_{layer}"]] if model.activation == "prelu" else []
-        bias = dense["bias"] if "bias" in dense else jnp.zeros(dense["kernel"].shape[1], hidden.dtype)
-        hidden = ACTIVATIONS[model.activation](jnp.matmul(hidden, dense["kernel"]) + bias[None, :], *alpha)
-        constant = jnp.max(hidden, axis=0) == jnp.min(hidden, axis=0)
+    hidden = model.activations(params, x)[:-1]
+    for given, after in zip(hidden, dense_layers(params)[1:], strict=True):
+        constant = jnp.max(given, axis=0) == jnp.min(given, axis=0)
         dead.append(constant | jnp.all(jnp.asarray(after["kernel"]) == 0, axis=1))
     return dead
 
