@@ -23,8 +23,9 @@ The width that just fits is the narrowest whose mean train loss is at most 0.01,
 (they take all of MNIST and SGD): chosen by the fit alone, never by the barrier. How far the barrier rises to its peak
 and falls from it is measured, for every pair, at the width where the other half of the pairs has its peak.
 
-Command: python experiments/rebasin.py --data DIR, where DIR holds the four files of MNIST in idx format, .gz or not;
-or set MLPJAX_MNIST to DIR. --quick takes mnist5k for both, of which nothing was published.
+Command: python experiments/rebasin.py --data idx:DIR, where DIR holds the four files of MNIST in idx format, .gz or
+not, or --data tfds:mnist; or set MLPJAX_MNIST to either. --quick takes mnist5k for both, of which nothing was
+published.
 Wall time on two cores: about 18 minutes (1,378 s with other work on the machine); --quick 40 s.
 
 Expected: the barrier falls from 1.05 nats of train loss to 0.020, with an interval from 0.018 to 0.022, so that "about
@@ -38,7 +39,6 @@ only falls, from 0.7 nats to 0.001.
 """
 
 import itertools
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,7 +50,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mlpjax import MLP, Dataset, Recipe, Split, UserError, evaluate, load, map_seeds, train_many
-from mlpjax.claims import Claim, full_mnist, run_experiment
+from mlpjax.claims import Claim, run_experiment
+from mlpjax.data.mnist import load_mnist
 from mlpjax.landscape.matching import match
 from mlpjax.landscape.mode_connectivity import barrier, line
 from mlpjax.landscape.symmetries import act, random_element
@@ -309,9 +310,8 @@ def body(seeds: int, quick: bool, out: Path, data: str) -> tuple[list[Claim], di
     few = load("mnist5k")
     if quick:
         return settle(few, 128, 20, few, (2, 8, 128), 40, seeds, out, published=False)
-    return settle(full_mnist(data), 512, 10, few, WIDTHS, 100, seeds, out, published=True)
+    return settle(load_mnist(data), 512, 10, few, WIDTHS, 100, seeds, out, published=True)
 
 
 if __name__ == "__main__":
-    folder = os.environ.get("MLPJAX_MNIST", "")
-    run_experiment("rebasin", __doc__, body, full_seeds=30, quick_seeds=6, data=folder)
+    run_experiment("rebasin", __doc__, body, full_seeds=30, quick_seeds=6, full_mnist=True)

@@ -33,7 +33,7 @@ def test_experiment_trains_draws_and_states(
     train, groups = experiment.train, {}
     monkeypatch.setattr(experiment, "load", lambda _: digits)
     monkeypatch.setattr(experiment, "train", lambda *args: groups.setdefault("all", train(*args)))
-    run_experiment("mnist_losses", "", experiment.body, 2, 2, ["--quick", "--out", str(tmp_path)], data="")
+    run_experiment("mnist_losses", "", experiment.body, 2, 2, ["--quick", "--out", str(tmp_path)], full_mnist=True)
 
     cost = {group: history["train_loss"] for group, history in groups["all"].items()}
     np.testing.assert_array_equal(cost[experiment.MSE][:, 0], cost[experiment.CONTROL][:, 0])
@@ -44,7 +44,7 @@ def test_experiment_trains_draws_and_states(
     assert set(experiment.COLOURS) <= {name.partition(":")[0] for name in claims}
     assert {claim["seeds"] for claim in claims.values()} == {2}
     assert (results["config"]["examples"], results["config"]["epochs"]) == (200, 10)
-    assert results["command"].endswith("--quick --data DIR")
+    assert results["command"].endswith("--seeds 2 --quick")
     assert (tmp_path / "mnist_losses.png").stat().st_size > 10_000
 
 
@@ -91,19 +91,6 @@ def test_the_gap_and_its_share_by_hand(experiment: ModuleType) -> None:
     *_, gap, rest, share = experiment.claims_of(groups, published=False)
     assert (gap.measured, rest.measured, share.measured) == pytest.approx((8.0, 2.0, 75.0))
     assert gap.verdict == "holds"
-
-
-def test_without_full_mnist_it_says_which_files_to_put_where(
-    experiment: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for data, said in (("", "--data FOLDER"), (str(tmp_path), str(tmp_path))):
-        with pytest.raises(SystemExit) as exit_:
-            argv = ["--out", str(tmp_path / "out"), "--data", data]
-            run_experiment("mnist_losses", "", experiment.body, 2, 2, argv, data="elsewhere")
-        assert exit_.value.code == 2
-        error = capsys.readouterr().err
-        assert error.count("\n") == 1
-        assert "train-images-idx3-ubyte" in error and said in error
 
 
 def test_one_seed_is_refused(experiment: ModuleType, digits: Dataset, tmp_path: Path) -> None:

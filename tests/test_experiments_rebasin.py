@@ -106,13 +106,7 @@ def test_claims_of_matching_compare_with_what_was_published(experiment: ModuleTy
     assert claims["3 x 512, test error, barrier above the mean, after matching"].verdict == "holds"
 
 
-def test_full_mnist_and_pairs_are_asked_for(
-    experiment: ModuleType, coarse_digits: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as exit_:
-        run_experiment("rebasin", "", experiment.body, 4, 4, ["--out", str(tmp_path)], data="")
-    assert exit_.value.code == 2
-    assert "--data FOLDER" in capsys.readouterr().err
+def test_pairs_are_asked_for(experiment: ModuleType, coarse_digits: Dataset, tmp_path: Path) -> None:
     for seeds in (2, 5):
         with pytest.raises(UserError, match=f"--seeds {seeds}: give an even number"):
             experiment.settle(coarse_digits, 4, 1, coarse_digits, (2,), 1, seeds, tmp_path, published=False)

@@ -1,0 +1,175 @@
+"""One experiment's run: its command line, its verdicts in the terminal, and results.json."""
+
+import json
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mlpjax.claims.verdict import Claim
+from mlpjax.errors import UserError
+from mlpjax.plumbing.compilation import remember_compilations
+from mlpjax.plumbing.devices import use_all_cores
+from mlpjax.plumbing.environment import environment
+from mlpjax.plumbing.files import write_atomically
+
+COLOURS = {"holds": "green", "fails": "red", "undecided": "yellow", "new": "cyan"}
+TOO_FEW = "A quick run: the numbers may be too few to settle the claims."
+SKIPPED = 3
+"""Exit code of an experiment that was not run because its data is absent; `make experiments` then goes on."""
+
+
+Body: TypeAlias = Callable[..., tuple[Sequence[Claim], dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class _Options:
+    seeds: int
+    """Number of random seeds; more give a narrower interval."""
+    out: Path
+    """Folder for results.json and the figures."""
+    quick: bool = False
+    """Take under a minute, with fewer seeds unless --seeds is given; perhaps too few to settle the claims."""
+
+
+@dataclass(frozen=True)
+class _OptionsWithData(_Options):
+    data: str = ""
+    """All of MNIST: idx:DIR, with DIR the folder of its four idx files, or tfds:mnist; --quick does without."""
+
+
+def run_experiment(
+    name: str,
+    docstring: str,
+    body: Body,
+    full_seeds: int,
+    quick_seeds: int,
+    argv: Sequence[str] | None = None,
+    *,
+    full_mnist: bool = False,
+) -> None:
+    """Run `python experiments/NAME.py [--seeds N] [--quick] [--out DIR]`: parse, run, print and write.
+
+    Prints the verdicts and writes `DIR/results.json`. A user's error ends in one line and exit code 2; where full
+    MNIST is needed and not given, that is said in one line and the exit code is `SKIPPED`.
+
+    Args:
+        name: of the experiment, that of its file.
+        docstring: of the experiment, which `--help` shows.
+        body: `(seeds, quick, out) -> (claims, config)`; it may write figures `out/NAME*.png`.
+        full_seeds: the default number of seeds.
+        quick_seeds: the default number of seeds with `--quick`.
+        argv: the arguments; those of the command line if None.
+        full_mnist: whether the experiment takes all of MNIST, but with `--quick`. Then there is an option
+            `--data`, by default what MLPJAX_MNIST holds (a bare folder is read as `idx:`), and `body` has it
+            as fourth argument, for `load_mnist`.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    default = _Options(quick_seeds if "--quick" in argv else full_seeds, Path("runs") / name)
+    if full_mnist:
+        default = _OptionsWithData(default.seeds, default.out, data=_mnist_of_the_environment())
+    options = tyro.cli(
+        type(default),
+        prog=f"python experiments/{name}.py",
+        description=docstring,
+        args=argv,
+        default=default,
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    command = ["python", f"experiments/{name}.py", "--seeds", str(options.seeds), *["--quick"] * options.quick]
+    data = []
+    if isinstance(options, _OptionsWithData):
+        if not options.data and not options.quick:
+            sys.stderr.write(
+                f"skipped: {name} needs all of MNIST: give --data idx:DIR, with DIR the folder of its four idx files, "
+                "or pip install '.[tfds]' and give --data tfds:mnist\n"
+            )
+            raise SystemExit(SKIPPED)
+        data = [options.data]
+        # The folder's place says nothing to anyone else.
+        where = "idx:DIR" if options.data.startswith("idx:") else options.data
+        command += ["--data", where] * (not options.quick)
+    use_all_cores()
+    remember_compilations()
+    try:
+        if options.seeds < 1:
+            raise UserError(f"--seeds {options.seeds}: give at least 1")
+        options.out.mkdir(parents=True, exist_ok=True)
+        start = time.perf_counter()
+        claims, config = body(options.seeds, options.quick, options.out, *data)
+        seconds = time.perf_counter() - start
+        console = Console(markup=False)
+        console.print(_verdicts(name, claims))
+        if options.quick:
+            console.print(TOO_FEW)
+        path = write_results(options.out, name, claims, seconds, config, options.quick, shlex.join(command))
+        console.print(f"{seconds:.1f} s; written to {path}", soft_wrap=True)
+    except (UserError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(2) from None
+
+
+def write_results(
+    out_dir: Path,
+    experiment: str,
+    claims: Iterable[Claim],
+    seconds: float,
+    config: dict[str, Any],
+    quick: bool,
+    command: str,
+) -> Path:
+    """Write `results.json`, the file that the ledger and other tools read.
+
+    Args:
+        out_dir: the folder, made if missing.
+        experiment: its name, that of its file.
+        claims: what was found.
+        seconds: wall time of the experiment, in s.
+        config: what else made the numbers, ready for JSON.
+        quick: whether this was a quick run, perhaps too small to settle the claims.
+        command: what to type to repeat it.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        ValueError: a number in `config` is not finite.
+        OSError: the folder cannot be written.
+    """
+    results = {
+        "experiment": experiment,
+        "claims": [asdict(claim) | {"verdict": claim.verdict} for claim in claims],
+        "seconds": round(seconds, 1),
+        **environment(),
+        "config": config,
+        "quick": quick,
+        "command": command,
+    }
+    text = json.dumps(results, indent=1, allow_nan=False) + "\n"
+    out_dir.mkdir(parents=True, exist_ok=True)
+    path = out_dir / "results.json"
+    write_atomically(path, lambda file: file.write(text.encode()))
+    return path
+
+
+def _mnist_of_the_environment() -> str:
+    spec = os.environ.get("MLPJAX_MNIST", "")
+    return spec if spec.startswith(("idx:", "tfds:")) or not spec else f"idx:{spec}"
+
+
+def _verdicts(name: str, claims: Iterable[Claim]) -> Table:
+    table = Table(title=name)
+    for column in ("claim", "published", "measured (95 % interval)", "seeds", "verdict"):
+        table.add_column(column)
+    for claim in claims:
+        table.add_row(*claim.cells(), Text(claim.verdict, COLOURS[claim.verdict]))
+    return table
