@@ -174,7 +174,7 @@ def study(name: str, seeds: int) -> Ends:
                     whole[rows] = part
 
         for steps in POLISH_STEPS[1:]:
-            go_on(settled[1].kind == Kind.UNFINISHED, steps, GRADIENT_NORM)
+            go_on(settled[1].kind == Kind.NOT_STATIONARY, steps, GRADIENT_NORM)
         doubtful = (settled[1].loss > BAD) & (settled[1].kind == Kind.DEGENERATE)
         go_on(doubtful, POLISH_STEPS[-1], STRICT)
     solved = (np.abs(before - LABELS) < WITHIN).all(axis=1)
@@ -202,7 +202,7 @@ def claims_of(name: str, ends: Ends) -> list[Claim]:
         "bad, and a certified strict minimum": (bad & (kind == Kind.MINIMUM), *theory),
         "bad, and stationary at finite weights": (bad & still, *theory),
         "bad, and on the way to infinity": (bad & (kind == Kind.RUNAWAY),),
-        "not stationary within the budget": (kind == Kind.UNFINISHED,),
+        "not stationary within the budget": (kind == Kind.NOT_STATIONARY,),
     }
     claims = []
     for what, (hits, *published) in rows.items():

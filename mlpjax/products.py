@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-Product: TypeAlias = Callable[[Array, Array], Array]
+LayerProduct: TypeAlias = Callable[[Array, Array], Array]
 """(x [batch inputs], w [inputs outputs]) -> x w [batch outputs]."""
+Product = LayerProduct  # the name that models.py still imports
 PrecisionName = Literal["float32", "mixed"]
 TINY = 64
 """Weights of a layer that is multiplied out term by term: a call to a matrix product would take longer."""
@@ -19,7 +20,7 @@ def exact(x: Float[Array, "batch inputs"], w: Float[Array, "inputs outputs"]) ->
     return x @ w
 
 
-def make_product(precision: PrecisionName) -> Product:
+def make_product(precision: PrecisionName) -> LayerProduct:
     """Make the product for training: x w, with gradients dL/dx = d w^T and dL/dw = x^T d.
 
     JAX's own gradient of a product computes (d^T x)^T, whose transposition costs as much as a fifth of a step on a

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mlpjax import UserError
 from mlpjax.landscape.matching import match, merge
-from mlpjax.landscape.symmetries import act, invariance_of, make_units, random_element
+from mlpjax.landscape.symmetries import act, invariance_of, make_layer_element, random_element
 from mlpjax.models import MLP
 
 KEY = jax.random.key(0)
@@ -66,7 +66,7 @@ def test_small_networks_are_matched_as_well_as_by_trying_everything(widths, acti
     invariance = invariance_of(model)
     layers = [
         [
-            make_units(invariance, jnp.array(order), jnp.array(factor))
+            make_layer_element(invariance, jnp.array(order), jnp.array(factor))
             for order in itertools.permutations(range(width))
             for factor in itertools.product([1.0, -1.0] if invariance.flip else [1.0], repeat=width)
         ]

@@ -170,7 +170,7 @@ def test_cubic_saddle_is_degenerate_from_above_and_passed_from_below() -> None:
 def test_a_loss_without_bound_is_no_minimum() -> None:
     polished, found = end(lambda x, _: x[0] ** 3 + x[1] ** 2, np.array([-0.1, 0.5]), steps=20)
     assert polished.loss < -1
-    assert found.kind == Kind.UNFINISHED
+    assert found.kind == Kind.NOT_STATIONARY
 
 
 def test_quartic_bottom_is_degenerate_although_its_curvature_is_positive() -> None:
@@ -270,13 +270,13 @@ def test_eigenvalues_are_found_where_lapack_gives_up_on_one_order_of_the_rows(mo
 
 def test_what_is_no_number_is_never_certified() -> None:
     found = classify(lambda x, _: jnp.sum(jnp.abs(x) ** 1.5), jnp.zeros(2), NONE)
-    assert found.kind == Kind.UNFINISHED
+    assert found.kind == Kind.NOT_STATIONARY
 
 
 def test_budget_of_steps_is_kept() -> None:
     polished, found = end(rosenbrock, np.array([-1.2, 1.0]), steps=3)
     assert polished.steps == 3
-    assert found.kind == Kind.UNFINISHED
+    assert found.kind == Kind.NOT_STATIONARY
 
 
 @pytest.mark.parametrize("options", [{"steps": 0}, {"gradient_norm": 0.0}, {"radius": -1.0}])

@@ -47,7 +47,7 @@ def test_the_table_of_invariances_says_what_the_activations_do(name):
     if found and found.flip:
         np.testing.assert_allclose(fit, found.flip, atol=1e-12)
     assert (residual.sum() < 1e-20) == bool(found and found.flip)
-    assert np.allclose(twice, 2.5 * plus) == bool(found and found.scale)
+    assert np.allclose(twice, 2.5 * plus) == bool(found and found.homogeneous)
 
 
 @functools.cache

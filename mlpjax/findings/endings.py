@@ -82,7 +82,7 @@ def find_endings(
         eigenvalues = np.asarray(certificate.eigenvalues)[:, ::-1]
         uncertainty = np.asarray(certificate.uncertainty)
     else:
-        kind = np.full(len(kept), Kind.UNFINISHED)
+        kind = np.full(len(kept), Kind.NOT_STATIONARY)
         loss, gradient_norm, eigenvalues = spectra.loss, spectra.gradient_norm, spectra.values
         uncertainty = spectra.residuals[:, -1]
 

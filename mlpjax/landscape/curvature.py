@@ -19,13 +19,13 @@ from mlpjax.hashing import bernoulli
 from mlpjax.landscape.linear_algebra import eigh
 from mlpjax.landscape.objective import Objective, mean_over_batches
 
-Product: TypeAlias = Callable[[PyTree], PyTree]
+LinearOperator: TypeAlias = Callable[[PyTree], PyTree]
 """v -> A v with a symmetric A, for a direction v in the form of the parameters."""
 DENSE_ROWS = 64
 """Rows of a dense matrix that are computed side by side."""
 
 
-def hessian_product(loss: Objective, params: PyTree, data: PyTree, batch_size: int | None = None) -> Product:
+def hessian_product(loss: Objective, params: PyTree, data: PyTree, batch_size: int | None = None) -> LinearOperator:
     """Products with the Hessian of the mean loss over the whole data: v -> H v, H = d^2 L / d theta^2.
 
     The gradient is differentiated forwards (Pearlmutter's R-operator). All examples at once, it is linearised a single
@@ -67,7 +67,7 @@ def gauss_newton_product(
     params: PyTree,
     data: PyTree,
     batch_size: int | None = None,
-) -> Product:
+) -> LinearOperator:
     """Products with the generalised Gauss-Newton matrix: v -> J' H_f J v, J = df / d theta, H_f = d^2 L / df^2.
 
     The part of the Hessian that the loss bends, without what the network bends: positive semidefinite where the loss is
@@ -90,7 +90,7 @@ def gauss_newton_product(
     (2002).
     """
 
-    def of_rows(rows: PyTree) -> Product:
+    def of_rows(rows: PyTree) -> LinearOperator:
         with jax.default_matmul_precision("highest"):
             f, forwards = jax.linearize(lambda p: outputs(p, rows), params)
             bend = jax.linearize(lambda f: jax.grad(loss)(f, rows), f)[1]
@@ -102,7 +102,7 @@ def gauss_newton_product(
     return lambda v: mean_over_batches(lambda rows: of_rows(rows)(v), data, batch_size)
 
 
-def dense(product: Product, like: PyTree) -> Float[Array, "n n"]:
+def dense(product: LinearOperator, like: PyTree) -> Float[Array, "n n"]:
     """The whole matrix, for small networks: its columns are the products with the unit vectors.
 
     Args:
@@ -130,7 +130,7 @@ class Eigenpairs(NamedTuple):
 
 
 def eigenpairs(
-    product: Product, like: PyTree, key: Key[Array, ""], *, top: int = 0, bottom: int = 0, steps: int = 60
+    product: LinearOperator, like: PyTree, key: Key[Array, ""], *, top: int = 0, bottom: int = 0, steps: int = 60
 ) -> Eigenpairs:
     """The largest and the smallest eigenvalues of a symmetric matrix, with vectors and residuals, by Lanczos' method.
 
@@ -231,7 +231,7 @@ def lanczos(
 
 
 def trace(
-    product: Product, like: PyTree, key: Key[Array, ""], probes: int = 10
+    product: LinearOperator, like: PyTree, key: Key[Array, ""], probes: int = 10
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """The trace, estimated from random signs: mean of z' A z, with the standard error of that mean (Hutchinson).
 
@@ -277,7 +277,7 @@ class Spectrum(NamedTuple):
 
 
 def spectral_density(
-    product: Product, like: PyTree, key: Key[Array, ""], probes: int = 10, steps: int = 80
+    product: LinearOperator, like: PyTree, key: Key[Array, ""], probes: int = 10, steps: int = 80
 ) -> Spectrum:
     """How the eigenvalues are spread, by stochastic Lanczos quadrature.
 

@@ -23,7 +23,7 @@ from mlpjax.landscape.symmetries import (
     act,
     balancing_factors,
     invariance_of,
-    make_units,
+    make_layer_element,
 )
 from mlpjax.models import MLP, dense_layers
 from mlpjax.typing import Params
@@ -90,17 +90,17 @@ def match(model: MLP, a: Params, b: Params, key: Key[Array, ""], restarts: int =
     widths = model.widths[1:-1]
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     factors = [[np.ones(width) for width in widths]] * 2
-    if invariance.scale:
+    if invariance.homogeneous:
         factors = [[np.asarray(factor, float) for factor in _balancing_factors(params)] for params in (a, b)]
     ours, theirs = (_blocks(invariance, params, own) for params, own in zip((a, b), factors, strict=True))
 
     identity = [_Choice(np.arange(width), np.ones(width)) for width in widths]
-    unmoved = tuple(make_units(invariance, jnp.arange(width), jnp.ones(width)) for width in widths)
+    unmoved = tuple(make_layer_element(invariance, jnp.arange(width), jnp.ones(width)) for width in widths)
     best = Match(unmoved, _distance(a, b), 0)
     for start in [identity, *([_random_choice(invariance, width, rng) for width in widths] for _ in range(restarts))]:
         choices, passes = _search(invariance, ours, theirs, start, rng)
         element = tuple(
-            make_units(invariance, jnp.asarray(order), jnp.asarray(sign * their[order] / our))
+            make_layer_element(invariance, jnp.asarray(order), jnp.asarray(sign * their[order] / our))
             for (order, sign), our, their in zip(choices, *factors, strict=True)
         )
         distance = _distance(a, _act(element, b))

@@ -47,7 +47,7 @@ class Kind(IntEnum):
     RUNAWAY = 3
     """Nearly stationary, but with a flat direction along which the loss falls, and no end of it near: on its way to a
     minimum at infinity, as where activations saturate."""
-    UNFINISHED = 4
+    NOT_STATIONARY = 4
     """Not stationary: the budget of steps was too small. Also where the Hessian is not finite."""
 
 
@@ -233,7 +233,7 @@ def classify(
     stationary = (norm <= gradient_norm) & jnp.isfinite(uncertainty)  # where something is no number, nothing is certain
     kind = jnp.select(
         [~stationary, negative > 0, runs, flats > 0],
-        [jnp.int32(case) for case in (Kind.UNFINISHED, Kind.SADDLE, Kind.RUNAWAY, Kind.DEGENERATE)],
+        [jnp.int32(case) for case in (Kind.NOT_STATIONARY, Kind.SADDLE, Kind.RUNAWAY, Kind.DEGENERATE)],
         jnp.int32(Kind.MINIMUM),
     )
     return Certificate(kind, here, norm, values, uncertainty, negative, flats, jnp.linalg.norm(newton), drift)

@@ -26,7 +26,7 @@ _KINDS = {
     Kind.DEGENERATE: "stationary, with flat directions",
     Kind.SADDLE: "saddle",
     Kind.RUNAWAY: "on its way to a minimum at infinity",
-    Kind.UNFINISHED: "not stationary",
+    Kind.NOT_STATIONARY: "not stationary",
 }
 
 
