@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Key
 from mlpjax.activations import ACTIVATIONS
 from mlpjax.errors import UserError, require_choice
 from mlpjax.hashing import bernoulli
-from mlpjax.products import Product, exact
+from mlpjax.products import LayerProduct, exact
 from mlpjax.typing import Number, Params, is_zero
 
 ActivationName = Literal[
@@ -59,7 +59,7 @@ class _Network(nn.Module):
     mlp: Any
 
     @nn.compact
-    def __call__(self, x: Array, dropout_key: Array | None, product: Product) -> Array:
+    def __call__(self, x: Array, dropout_key: Array | None, product: LayerProduct) -> Array:
         mlp = self.mlp
         last = len(mlp.widths) - 2
 
@@ -179,7 +179,7 @@ class MLP:
         params: Params,
         x: Float[Array, "batch inputs"],
         dropout_key: Key[Array, ""] | None = None,
-        product: Product = exact,
+        product: LayerProduct = exact,
     ) -> Float[Array, "batch outputs"]:
         """Outputs of one network.
 

@@ -9,7 +9,6 @@ from jaxtyping import Array, Float
 
 LayerProduct: TypeAlias = Callable[[Array, Array], Array]
 """(x [batch inputs], w [inputs outputs]) -> x w [batch outputs]."""
-Product = LayerProduct  # the name that models.py still imports
 PrecisionName = Literal["float32", "mixed"]
 TINY = 64
 """Weights of a layer that is multiplied out term by term: a call to a matrix product would take longer."""
