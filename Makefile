@@ -26,8 +26,17 @@ lint: $(VENV)/installed-test  ## Mend style where a tool can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-experiments: $(VENV)/installed  ## Run every experiment in full (see experiments/README.md for the times)
-	for file in experiments/*.py; do $(BIN)/python $$file || exit 1; done
+# An experiment whose data is absent exits with 3.
+experiments: $(VENV)/installed-experiments  ## Run every experiment in full (experiments/README.md has the times); QUICK=1: a minute each
+	@skipped= failed=; \
+	for file in experiments/*.py; do \
+		name=$$(basename $$file .py); \
+		echo "experiment $$name"; \
+		$(BIN)/python $$file $(if $(QUICK),--quick); \
+		case $$? in 0) ;; 3) skipped="$$skipped $$name" ;; *) failed="$$failed $$name" ;; esac; \
+	done; \
+	if [ "$$skipped" ]; then echo "skipped, without their data (see README.md):$$skipped"; fi; \
+	if [ "$$failed" ]; then echo "failed:$$failed"; exit 1; fi
 
 benchmarks: $(VENV)/installed  ## Measure speed, alone on the machine: half an hour (needs pip install '.[peers]' as well)
 	for name in roofline against_peers jit_speed scaling landscape page; do $(BIN)/python benchmarks/$$name.py || exit 1; done
@@ -55,6 +64,11 @@ $(VENV)/installed: pyproject.toml .constraints.txt | $(BIN)/pip
 	@echo 'Installing mlpjax with all it needs, 1.3 GB, into $(VENV): a minute or two, this once'
 	$(BIN)/pip install -q -c .constraints.txt -e .
 	@touch $@
+
+$(VENV)/installed-experiments: pyproject.toml .constraints.txt | $(BIN)/pip
+	@echo 'Installing mlpjax with all it needs, 1.4 GB, into $(VENV): a minute or two, this once'
+	$(BIN)/pip install -q -c .constraints.txt -e '.[experiments]'
+	@touch $(VENV)/installed $@
 
 $(VENV)/installed-test: pyproject.toml .constraints.txt | $(BIN)/pip
 	@echo 'Installing mlpjax with all it needs, 1.4 GB, into $(VENV): a minute or two, this once'
