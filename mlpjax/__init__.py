@@ -1,35 +1,21 @@
 """Train many multilayer perceptrons at once, and settle what lectures claim about them."""
 
-from mlpjax.data import Dataset, Split, load, scale
-from mlpjax.errors import UserError
-from mlpjax.models import MLP, count_parameters
-from mlpjax.plumbing.compilation import remember_compilations
-from mlpjax.plumbing.devices import use_all_cores
-from mlpjax.recipe import Recipe
-from mlpjax.seeds import Trained, make_members, map_seeds, train_many
-from mlpjax.train import Batch, Keys, Splits, evaluate, init_state, make_keys, make_train, make_train_step
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "MLP",
-    "Batch",
-    "Dataset",
-    "Keys",
-    "Recipe",
-    "Split",
-    "Splits",
-    "Trained",
-    "UserError",
-    "count_parameters",
-    "evaluate",
-    "init_state",
-    "load",
-    "make_keys",
-    "make_members",
-    "make_train",
-    "make_train_step",
-    "map_seeds",
-    "remember_compilations",
-    "scale",
-    "train_many",
-    "use_all_cores",
-]
+if TYPE_CHECKING:
+    from mlpjax.public import *  # noqa: F403
+
+
+def __getattr__(name: str) -> object:
+    """A public name, as `public.py` lists them; they come with JAX, for which `mlpjax --help` need not wait."""
+    if "__all__" not in globals() and (name == "__all__" or not name.startswith("_")):
+        public = import_module("mlpjax.public")
+        globals().update({known: getattr(public, known) for known in ("__all__", *public.__all__)})
+        if name in globals():
+            return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *import_module("mlpjax.public").__all__]

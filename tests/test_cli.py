@@ -1,6 +1,14 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
 import pytest
 
-from mlpjax.cli import main
+import mlpjax
+from mlpjax import commands
+from mlpjax.cli import COMMANDS, main
 
 SMALL = ["study", "--data", "xor", "--widths", "2", "8", "2", "--batch-size", "50", "--epochs", "2", "--seeds", "2"]
 
@@ -66,3 +74,66 @@ def test_version_and_activations(capsys, tmp_path):
     code, printed = run(["activations", "--out", str(tmp_path / "no" / "table.png")], capsys)
     assert code == 2
     assert "make it first" in printed.err
+
+
+def test_help_teaches_the_commands(capsys):
+    main(["--help"])
+    printed = capsys.readouterr().out
+    assert mlpjax.__doc__ in printed
+    for name, line in COMMANDS.items():
+        assert f"{name} " in printed
+        assert line in printed
+        assert getattr(commands, name).__doc__.splitlines()[0] == line
+
+
+@pytest.mark.parametrize("argument", ["--help", "-h", "--version"])
+def test_help_and_version_import_nothing_that_takes_long(argument):
+    command = [sys.executable, "-X", "importtime", "-m", "mlpjax", argument]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    imported = {line.rpartition("|")[2].strip() for line in ran.stderr.splitlines()}
+    assert "mlpjax.cli" in imported
+    assert not imported & {"jax", "numpy", "tyro", "rich", "mlpjax.public", "mlpjax.commands"}
+    assert "mlpjax" in ran.stdout
+
+
+def test_every_public_name_is_there_when_it_is_wanted():
+    for name in mlpjax.__all__:
+        assert name in dir(mlpjax)
+        assert getattr(mlpjax, name) is getattr(mlpjax.public, name)
+    everything = {}
+    exec("from mlpjax import *", everything)
+    assert set(mlpjax.__all__) <= everything.keys()
+    assert mlpjax.landscape.minima.Kind
+    with pytest.raises(AttributeError, match="module 'mlpjax' has no attribute 'train_money'"):
+        mlpjax.train_money  # noqa: B018
+
+
+SHELL = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # where the tests run in the background, Ctrl-C is ignored
+print("ready", flush=True)
+from mlpjax.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.1, 0.3, 0.6, 1.0])
+def test_an_early_interrupt_is_exit_code_130_and_silent(seconds):
+    command = [sys.executable, "-c", SHELL, "study", "--seeds", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        printed = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert printed == ("", "")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["study", "--help"]])
+def test_a_reader_that_goes_away_is_no_traceback(arguments):
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "mlpjax", *arguments]
+    ran = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (ran.returncode, ran.stderr) == (1, "")
