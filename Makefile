@@ -65,12 +65,7 @@ $(VENV)/installed: pyproject.toml .constraints.txt | $(BIN)/pip
 	$(BIN)/pip install -q -c .constraints.txt -e .
 	@touch $@
 
-$(VENV)/installed-experiments: pyproject.toml .constraints.txt | $(BIN)/pip
+$(VENV)/installed-%: pyproject.toml .constraints.txt | $(BIN)/pip
 	@echo 'Installing mlpjax with all it needs, 1.4 GB, into $(VENV): a minute or two, this once'
-	$(BIN)/pip install -q -c .constraints.txt -e '.[experiments]'
-	@touch $(VENV)/installed $@
-
-$(VENV)/installed-test: pyproject.toml .constraints.txt | $(BIN)/pip
-	@echo 'Installing mlpjax with all it needs, 1.4 GB, into $(VENV): a minute or two, this once'
-	$(BIN)/pip install -q -c .constraints.txt -e '.[test]'
+	$(BIN)/pip install -q -c .constraints.txt -e '.[$*]'
 	@touch $(VENV)/installed $@
