@@ -1,16 +1,62 @@
-"""The named activation functions: formula, derivative and source of each.
+"""The named activation functions: formula, derivative, source and symmetries of each.
 
 Every function is elementwise, keeps shape and dtype, and has finite values and derivatives, first and second,
 for |z| up to 1e4 and beyond. Where a function has a kink, its docstring says which slope `jax.grad` takes.
+
+To add one, write it here under `@_activation(...)`: the models, the command line and the figure of all have it then.
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from mlpjax.errors import require_choice
 
+
+class Invariance(NamedTuple):
+    """What an activation does with the sign and the size of its argument.
+
+    Source: H. J. Sussmann, Neural Networks 5, 589 (1992), for tanh; V. Kurkova and P. C. Kainen, Neural Computation 6,
+    543 (1994), for sigmoid and others; B. Neyshabur et al., arXiv:1506.02617, for ReLU.
+    """
+
+    flip: tuple[float, float] | None = None
+    """(g, o) with f(-z) = g f(z) + o for all z; None where there are no such numbers."""
+    homogeneous: bool = False
+    """Whether f(c z) = c f(z) for all c > 0."""
+
+
+class Activation(NamedTuple):
+    """An activation function, and what is known of it."""
+
+    function: Callable[..., Array]
+    """Of z, elementwise; where there is a slope, of (z, slope)."""
+    invariance: Invariance = Invariance()
+    slope: float | None = None
+    """Where the function has a slope that is trained with the weights, its value at the start; else None."""
+
+
+ACTIVATIONS: dict[str, Activation] = {}
+"""By name."""
+_ODD = (-1.0, 0.0)
+
+
+def _activation(
+    flip: tuple[float, float] | None = None, homogeneous: bool = False, slope: float | None = None
+) -> Callable[[Callable[..., Array]], Callable[..., Array]]:
+    """Put a function into the table, under its own name."""
+
+    def register(function: Callable[..., Array]) -> Callable[..., Array]:
+        ACTIVATIONS[function.__name__] = Activation(function, Invariance(flip, homogeneous), slope)
+        return function
+
+    return register
+
+
+@_activation(flip=_ODD, homogeneous=True)
 def identity(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """No activation: the layer stays linear.
 
@@ -21,6 +67,7 @@ def identity(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return z
 
 
+@_activation(flip=(-1.0, 1.0))
 def sigmoid(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Logistic sigmoid, with values in [0, 1].
 
@@ -32,6 +79,7 @@ def sigmoid(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return jax.nn.sigmoid(z)
 
 
+@_activation(flip=_ODD)
 def tanh(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Hyperbolic tangent, with values in [-1, 1].
 
@@ -42,6 +90,7 @@ def tanh(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return jnp.tanh(z)
 
 
+@_activation(flip=_ODD)
 def hard_tanh(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Hyperbolic tangent made of three lines.
 
@@ -52,6 +101,7 @@ def hard_tanh(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return jax.nn.hard_tanh(z)
 
 
+@_activation(homogeneous=True)
 def relu(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Rectified linear unit.
 
@@ -62,6 +112,7 @@ def relu(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return jax.nn.relu(z)
 
 
+@_activation(homogeneous=True)
 def leaky_relu(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Rectified linear unit that lets 1 % of a negative input through.
 
@@ -73,6 +124,7 @@ def leaky_relu(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return jax.nn.leaky_relu(z, negative_slope=0.01)
 
 
+@_activation()
 def elu(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Exponential linear unit with alpha = 1, where it has no kink.
 
@@ -83,6 +135,7 @@ def elu(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return jax.nn.elu(z, alpha=1.0)
 
 
+@_activation(homogeneous=True, slope=0.25)
 def prelu(z: Float[Array, "*shape"], alpha: Float[Array, ""]) -> Float[Array, "*shape"]:
     """Parametric rectified linear unit: the negative slope is trained with the weights.
 
@@ -101,6 +154,7 @@ def prelu(z: Float[Array, "*shape"], alpha: Float[Array, ""]) -> Float[Array, "*
     return jax.nn.leaky_relu(z, negative_slope=alpha)
 
 
+@_activation()
 def softplus(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Smooth ReLU whose derivative is the sigmoid.
 
@@ -112,6 +166,7 @@ def softplus(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return jax.nn.softplus(z)
 
 
+@_activation(flip=_ODD)
 def softsign(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Sigmoid shape that approaches its limits as 1 / z, slower than tanh.
 
@@ -123,6 +178,7 @@ def softsign(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return jax.nn.soft_sign(z)
 
 
+@_activation()
 def step(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Threshold unit, which backprop cannot train.
 
@@ -133,6 +189,7 @@ def step(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return jnp.where(jnp.isnan(z), z, jnp.heaviside(z, 1.0))  # before JAX 0.10.2 the step of NaN was 1
 
 
+@_activation()
 def log_sigmoid(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Logarithm of the logistic sigmoid, with values in (-inf, 0].
 
@@ -143,6 +200,7 @@ def log_sigmoid(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return jax.nn.log_sigmoid(z)
 
 
+@_activation()
 def swish(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Swish with beta = 1, also called SiLU.
 
@@ -153,6 +211,7 @@ def swish(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return jax.nn.silu(z)
 
 
+@_activation(flip=(1.0, 0.0))
 def sinc(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Cardinal sine, not normalised by pi.
 
@@ -171,6 +230,7 @@ def sinc(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return jnp.where(near, taylor, jnp.sin(far_z) / far_z)
 
 
+@_activation()
 def mish(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Smooth, self-gated unit that dips below 0 for negative inputs.
 
@@ -181,6 +241,7 @@ def mish(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return jax.nn.mish(z)
 
 
+@_activation()
 def gelu(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Gaussian error linear unit, exact (by erf, not by its tanh approximation).
 
@@ -191,6 +252,7 @@ def gelu(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return jax.nn.gelu(z, approximate=False)
 
 
+@_activation()
 def parametric_softplus(z: Float[Array, "*shape"], alpha: float = 10.0) -> Float[Array, "*shape"]:
     """Softplus drawn closer to ReLU.
 
@@ -209,6 +271,7 @@ def parametric_softplus(z: Float[Array, "*shape"], alpha: float = 10.0) -> Float
     return jax.nn.softplus(alpha * z) / alpha
 
 
+@_activation()
 def smooth_relu(z: Float[Array, "*shape"], alpha: float = 400.0) -> Float[Array, "*shape"]:
     """ReLU with its kink smoothed from the right only: exactly 0 for negative inputs.
 
@@ -231,24 +294,28 @@ def smooth_relu(z: Float[Array, "*shape"], alpha: float = 400.0) -> Float[Array,
     return positive - jnp.log1p(alpha * positive) / alpha
 
 
-ACTIVATIONS: dict[str, Callable[..., Array]] = {
-    "identity": identity,
-    "sigmoid": sigmoid,
-    "tanh": tanh,
-    "hard_tanh": hard_tanh,
-    "relu": relu,
-    "leaky_relu": leaky_relu,
-    "elu": elu,
-    "prelu": prelu,
-    "softplus": softplus,
-    "softsign": softsign,
-    "step": step,
-    "log_sigmoid": log_sigmoid,
-    "swish": swish,
-    "sinc": sinc,
-    "mish": mish,
-    "gelu": gelu,
-    "parametric_softplus": parametric_softplus,
-    "smooth_relu": smooth_relu,
-}
-"""Name to function of z; `prelu` alone takes `(z, alpha)`."""
+if TYPE_CHECKING:
+    ActivationName: TypeAlias = str
+else:
+    ActivationName = Literal[tuple(ACTIVATIONS)]
+
+
+def activation_of(choice: str | Callable[..., Array] | Activation, field: str = "activation") -> Activation:
+    """The activation that a name, a function of z or a whole record stands for.
+
+    Args:
+        choice: a key of `ACTIVATIONS`; an elementwise function, of which no symmetry is known; or a record.
+        field: what the user was choosing, for the error.
+
+    Returns:
+        The record.
+
+    Raises:
+        UserError: an unknown name.
+    """
+    if isinstance(choice, Activation):
+        return choice
+    if callable(choice):
+        return Activation(choice)
+    require_choice(field, choice, ACTIVATIONS)
+    return ACTIVATIONS[choice]

@@ -1,6 +1,10 @@
-"""Losses of each example, what counts as a correct answer, and penalties on the weights."""
+"""Losses of each example, what counts as a correct answer, and penalties on the weights.
+
+To add a loss, write it here under `@_loss(...)`: recipes and the command line have it then.
+"""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +15,34 @@ from mlpjax.errors import UserError, require_choice
 from mlpjax.typing import Number, is_zero
 
 Labels = Integer[Array, "batch"] | Float[Array, "batch outputs"]
-"""The class of each example, or its one-hot (or soft) target; a single output takes labels 0 and 1."""
+"""The class of each example, or its target; a single output takes labels 0 and 1."""
+
+
+class Loss(NamedTuple):
+    """A loss, and what is known of it."""
+
+    function: Callable[..., Array]
+    """(outputs, labels) -> the loss of each example; where it smooths, of (outputs, labels, label_smoothing)."""
+    threshold: float | None = None
+    """A single output above it answers class 1; None where a single output cannot tell two classes apart."""
+    smooths: bool = False
+    """Whether the function takes a third argument, the label smoothing."""
+
+
+LOSSES: dict[str, Loss] = {}
+"""By name."""
+
+
+def _loss(
+    threshold: float | None = None, smooths: bool = False
+) -> Callable[[Callable[..., Array]], Callable[..., Array]]:
+    """Put a function into the table, under its own name."""
+
+    def register(function: Callable[..., Array]) -> Callable[..., Array]:
+        LOSSES[function.__name__] = Loss(function, threshold, smooths)
+        return function
+
+    return register
 
 
 def to_targets(outputs: Float[Array, "batch outputs"], labels: Labels) -> Float[Array, "batch outputs"]:
@@ -55,6 +86,7 @@ def smooth(targets: Float[Array, "batch outputs"], alpha: Number, classes: int) 
     return (1 - alpha) * targets + alpha / classes
 
 
+@_loss(threshold=0.5, smooths=True)
 def squared_error(
     outputs: Float[Array, "batch outputs"], labels: Labels, label_smoothing: Number = 0.0
 ) -> Float[Array, "batch"]:
@@ -77,6 +109,7 @@ def squared_error(
     return optax.squared_error(outputs, targets).mean(axis=1)
 
 
+@_loss(smooths=True)
 def cross_entropy(
     outputs: Float[Array, "batch outputs"], labels: Labels, label_smoothing: Number = 0.0
 ) -> Float[Array, "batch"]:
@@ -104,6 +137,7 @@ def cross_entropy(
     return optax.softmax_cross_entropy(outputs, smooth(to_targets(outputs, labels), label_smoothing, classes))
 
 
+@_loss(threshold=0.0)
 def binary_cross_entropy(outputs: Float[Array, "batch outputs"], labels: Labels) -> Float[Array, "batch"]:
     """Binary cross-entropy of each example, on one logit or the mean over several independent ones.
 
@@ -123,15 +157,35 @@ def binary_cross_entropy(outputs: Float[Array, "batch outputs"], labels: Labels)
     return optax.sigmoid_binary_cross_entropy(outputs, to_targets(outputs, labels)).mean(axis=1)
 
 
-LOSSES: dict[str, Callable[..., Array]] = {
-    "cross_entropy": cross_entropy,
-    "squared_error": squared_error,
-    "binary_cross_entropy": binary_cross_entropy,
-}
-"""Name to loss, called as `(outputs, labels)`; all but the last take `label_smoothing` too."""
+if TYPE_CHECKING:
+    LossName: TypeAlias = str
+else:
+    LossName = Literal[tuple(LOSSES)]
 
 
-def predict(outputs: Float[Array, "batch outputs"], loss: str) -> Integer[Array, "batch"]:
+def loss_of(choice: str | Callable[..., Array] | Loss) -> Loss:
+    """The loss that a name, a function or a whole record stands for.
+
+    Args:
+        choice: a key of `LOSSES`; a function (outputs, labels) -> the loss of each example; or a record.
+
+    Returns:
+        The record.
+
+    Raises:
+        UserError: an unknown name.
+    """
+    if isinstance(choice, Loss):
+        return choice
+    if callable(choice):
+        return Loss(choice)
+    require_choice("loss", choice, LOSSES)
+    return LOSSES[choice]
+
+
+def classes_of(
+    outputs: Float[Array, "batch outputs"], loss: str | Callable[..., Array] | Loss
+) -> Integer[Array, "batch"]:
     """The class that each row of outputs stands for.
 
     Several outputs answer with the largest (of equal ones, the first); a single one answers 1 above the
@@ -139,34 +193,41 @@ def predict(outputs: Float[Array, "batch outputs"], loss: str) -> Integer[Array,
 
     Args:
         outputs: the network's outputs.
-        loss: the name of the loss that the outputs were trained with.
+        loss: what the outputs were trained with.
 
     Returns:
         the class of each row.
 
     Raises:
-        UserError: there is a single output and `loss` has no threshold for it.
+        UserError: there is a single output and the loss has no threshold for it.
     """
     if outputs.shape[1] > 1:
         return outputs.argmax(axis=1)
-    thresholds = {"binary_cross_entropy": 0.0, "squared_error": 0.5}
-    require_choice("loss for a single output", loss, thresholds)
-    return (outputs[:, 0] > thresholds[loss]).astype(jnp.int32)
+    threshold = loss_of(loss).threshold
+    if threshold is None:
+        singles = ", ".join(name for name, known in LOSSES.items() if known.threshold is not None)
+        raise UserError(
+            f"loss {loss if isinstance(loss, str) else 'function'}: has no threshold for a single output; "
+            f"choose from {singles}, or give a Loss with a threshold"
+        )
+    return (outputs[:, 0] > threshold).astype(jnp.int32)
 
 
-def correct(outputs: Float[Array, "batch outputs"], labels: Labels, loss: str) -> Bool[Array, "batch"]:
-    """Whether each example is classified correctly, as `predict` does it; a row with NaN is wrong.
+def correct(
+    outputs: Float[Array, "batch outputs"], labels: Labels, loss: str | Callable[..., Array] | Loss
+) -> Bool[Array, "batch"]:
+    """Whether each example is classified correctly, as `classes_of` does it; a row with NaN is wrong.
 
     Args:
         outputs: the network's outputs.
         labels: integer classes or targets.
-        loss: the name of the loss that the outputs were trained with.
+        loss: what the outputs were trained with.
 
     Returns:
         True where the answer is right.
 
     Raises:
-        UserError: there is a single output and `loss` has no threshold for it.
+        UserError: there is a single output and the loss has no threshold for it.
     """
     if labels.ndim == 1:
         classes = labels
@@ -174,7 +235,7 @@ def correct(outputs: Float[Array, "batch outputs"], labels: Labels, loss: str) -
         classes = labels.argmax(axis=1)
     else:
         classes = (labels[:, 0] > 0.5).astype(jnp.int32)
-    return (predict(outputs, loss) == classes) & ~jnp.isnan(outputs).any(axis=1)
+    return (classes_of(outputs, loss) == classes) & ~jnp.isnan(outputs).any(axis=1)
 
 
 def kernel_mask(params: PyTree) -> PyTree[bool]:

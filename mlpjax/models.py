@@ -1,45 +1,89 @@
-"""The multilayer perceptron as pure `init` and `apply`. The only module that knows Flax."""
+"""Models: what gives outputs for inputs. The multilayer perceptron, any Flax module, any two functions.
+
+The only module that knows Flax.
+"""
 
 import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, get_args, runtime_checkable
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.nn import initializers
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, PyTree
 
-from mlpjax.activations import ACTIVATIONS
+from mlpjax.activations import Activation, ActivationName, activation_of
 from mlpjax.errors import UserError, require_choice
 from mlpjax.hashing import bernoulli
-from mlpjax.products import LayerProduct, exact
-from mlpjax.typing import Number, Params, is_zero
+from mlpjax.products import PRECISIONS, PrecisionName, exact, make_product
+from mlpjax.typing import Number, Params, Variables, is_zero
 
-ActivationName = Literal[
-    "identity",
-    "sigmoid",
-    "tanh",
-    "hard_tanh",
-    "relu",
-    "leaky_relu",
-    "elu",
-    "prelu",
-    "softplus",
-    "softsign",
-    "step",
-    "log_sigmoid",
-    "swish",
-    "sinc",
-    "mish",
-    "gelu",
-    "parametric_softplus",
-    "smooth_relu",
-]
-InitializerName = Literal["zeros", "constant", "normal", "uniform", "lecun", "glorot", "he", "torch"]
 BiasName = Literal["zeros", "same", "none"]
+
+
+@runtime_checkable
+class Model(Protocol):
+    """What can be trained: two pure functions of one network."""
+
+    def init(self, key: Key[Array, ""], x: Array) -> Variables:
+        """Draw the network.
+
+        Args:
+            key: the random key; the same key gives the same network.
+            x: a batch of inputs of at least one, of which only the shape and the type count.
+        """
+
+    def apply(self, variables: Variables, x: Array, key: Key[Array, ""] | None = None) -> tuple[Array, PyTree]:
+        """Outputs of the network, a row for each example, and its statistics after this batch.
+
+        Args:
+            variables: the network.
+            x: a batch of inputs.
+            key: the random key of a training step; None: evaluate, and leave the statistics as they are.
+        """
+
+
+class Functions(NamedTuple):
+    """A model made of two functions, `init` and `apply`, as `Model` describes them."""
+
+    init: Callable[[Key[Array, ""], Array], Variables]
+    apply: Callable[..., tuple[Array, PyTree]]
+
+
+def from_linen(module: nn.Module, flag: str | None = None) -> Functions:
+    """A Flax linen module as a model, with its batch statistics and its dropout.
+
+    Args:
+        module: whose `__call__` takes a batch of inputs.
+        flag: the name of its argument that is True in training and False in evaluation ("train"); None where it has
+            none.
+
+    Returns:
+        The model; its statistics are all collections but "params".
+    """
+
+    def call(training: bool) -> dict[str, Any]:
+        return {} if flag is None else {flag: training}
+
+    def init(key: Key[Array, ""], x: Array) -> Variables:
+        stats = dict(module.init(key, x, **call(False)))
+        return Variables(stats.pop("params", {}), stats)
+
+    def apply(variables: Variables, x: Array, key: Key[Array, ""] | None = None) -> tuple[Array, PyTree]:
+        collections = {"params": variables.params, **variables.stats}
+        if key is None:
+            evaluated: Any = module.apply(collections, x, **call(False))
+            return evaluated, variables.stats
+        outputs, stats = module.apply(
+            collections, x, **call(True), rngs={"dropout": key}, mutable=list(variables.stats)
+        )
+        return outputs, dict(stats)
+
+    return Functions(init, apply)
+
 
 _INITIALIZERS: dict[str, Callable[..., Array]] = {
     "zeros": initializers.zeros,
@@ -53,18 +97,27 @@ _INITIALIZERS: dict[str, Callable[..., Array]] = {
 }
 
 
+if TYPE_CHECKING:
+    InitializerName: TypeAlias = str
+else:
+    InitializerName = Literal[tuple(_INITIALIZERS)]
+
+
 class _Network(nn.Module):
     """The linen module behind `MLP`; its attribute describes the network, its parameters live in linen's tree."""
 
     mlp: Any
 
     @nn.compact
-    def __call__(self, x: Array, dropout_key: Array | None, product: LayerProduct) -> Array:
+    def __call__(self, x: Array, key: Array | None) -> list[Array]:
         mlp = self.mlp
-        last = len(mlp.widths) - 2
+        product = exact if key is None else make_product(mlp.precision)
+        hidden, output = activation_of(mlp.activation), activation_of(mlp.output_activation)
+        draws = _INITIALIZERS[mlp.initializer] if isinstance(mlp.initializer, str) else mlp.initializer
+        found = []
 
         def draw(key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
-            return _INITIALIZERS[mlp.initializer](key, shape, dtype) * mlp.scale
+            return draws(key, shape, dtype) * mlp.scale
 
         for layer, (inputs, units) in enumerate(itertools.pairwise(mlp.widths)):
 
@@ -79,25 +132,26 @@ class _Network(nn.Module):
                 dot_general=lambda x, w, *_dimensions, **_precision: product(x, w),
                 name=f"dense_{layer}",
             )(x)
-            if layer == last:
-                return ACTIVATIONS[mlp.output_activation](x)
-            if mlp.activation == "prelu":
-                alpha = self.param(f"alpha_{layer}", initializers.constant(0.25), ())
-                x = ACTIVATIONS["prelu"](x, alpha)
-            else:
-                x = ACTIVATIONS[mlp.activation](x)
+            if layer == mlp.hidden_layers:
+                found.append(output.function(x))
+                break
+            slope = []
+            if hidden.slope is not None:
+                slope = [self.param(f"alpha_{layer}", initializers.constant(hidden.slope), ())]
+            x = hidden.function(x, *slope)
             rate = mlp.dropout_rate(layer)
-            if dropout_key is not None and not is_zero(rate):
-                keep = bernoulli(jax.random.fold_in(dropout_key, layer), 1.0 - rate, x.shape)
+            if key is not None and not is_zero(rate):
+                keep = bernoulli(jax.random.fold_in(key, layer), 1.0 - rate, x.shape)
                 x = jnp.where(keep, x / (1.0 - rate), 0.0)
-        raise AssertionError("the loop returns at the last layer")
+            found.append(x)
+        return found
 
 
 @dataclass(frozen=True)
 class MLP:
     """A multilayer perceptron: a_0 = x, a_l = dropout(g(a_{l-1} W_l + b_l)), output = h(a_{L-1} W_L + b_L).
 
-    An immutable description with two pure functions, `init` and `apply`; parameters are a plain nested dict.
+    A `Model`: an immutable description with pure functions; parameters are a plain nested dict.
 
     Raises:
         UserError: a width below 1, fewer than two widths, an unknown name, a dropout rate outside [0, 1),
@@ -109,34 +163,42 @@ class MLP:
 
     widths: tuple[int, ...] = (784, 256, 128, 10)
     """Units of every layer, from the input to the output; the first and the last must fit the data."""
-    activation: ActivationName = "relu"
-    """Activation of the hidden layers."""
-    output_activation: ActivationName = "identity"
+    activation: ActivationName | Callable[..., Array] | Activation = "relu"
+    """Activation of the hidden layers: a name, or in Python any function of the pre-activations."""
+    output_activation: ActivationName | Callable[..., Array] | Activation = "identity"
     """Activation of the output layer; identity where the loss works on logits."""
     dropout: tuple[float, ...] | Float[Array, "..."] = (0.0,)
     """Probability, in [0, 1), of dropping a hidden unit: one for all hidden layers, or one for each."""
-    initializer: InitializerName = "he"
+    initializer: InitializerName | Callable[..., Array] = "he"
     """How the weights are drawn: zeros, constant (1), normal N(0, 1), uniform U[-1, 1], LeCun, Glorot, He, or
-    torch, U[-1, 1] / sqrt(inputs), PyTorch's default for nn.Linear."""
+    torch, U[-1, 1] / sqrt(inputs), PyTorch's default for nn.Linear; in Python any function of (key, shape, dtype)."""
     scale: Number = 1.0
     """Multiplies what the initialiser draws: the constant's value, the normal's deviation, the uniform's bound."""
     bias: BiasName = "zeros"
     """Biases start at zero, are drawn the same way as the weights, or are left out."""
+    precision: PrecisionName = "float32"
+    """How layers multiply while training: float32, or mixed, with factors rounded to bfloat16 and sums, weights and
+    optimizer in float32: faster where the processor has units for it. Evaluation is float32 either way."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.widths, tuple):
+            raise UserError(f"widths {self.widths}: give a tuple of all layers' units, such as (784, 10)")
         if len(self.widths) < 2:
             raise UserError(f"widths {self.widths}: give at least an input and an output width, such as 784 10")
         for width in self.widths:
             if width < 1:
                 raise UserError(f"widths {'-'.join(map(str, self.widths))}: every width must be at least 1")
-        require_choice("activation", self.activation, get_args(ActivationName))
-        require_choice("output_activation", self.output_activation, get_args(ActivationName))
-        if self.output_activation == "prelu":
-            raise UserError("output_activation 'prelu': PReLU's slope is trained in hidden layers only")
-        require_choice("initializer", self.initializer, get_args(InitializerName))
+        activation_of(self.activation)
+        if activation_of(self.output_activation, "output_activation").slope is not None:
+            raise UserError(f"output_activation {self.output_activation!r}: its slope is trained in hidden layers only")
+        if not callable(self.initializer):
+            require_choice("initializer", self.initializer, _INITIALIZERS)
         require_choice("bias", self.bias, get_args(BiasName))
+        require_choice("precision", self.precision, PRECISIONS)
         if isinstance(self.scale, int | float) and not math.isfinite(self.scale):
             raise UserError(f"scale {self.scale}: must be a finite number")
+        if isinstance(self.dropout, int | float):
+            raise UserError(f"dropout {self.dropout}: give a tuple of rates, such as ({self.dropout},)")
         if isinstance(self.dropout, tuple):
             if len(self.dropout) not in (1, self.hidden_layers):
                 raise UserError(
@@ -162,38 +224,48 @@ class MLP:
             return self.dropout[layer if len(self.dropout) > 1 else 0]
         return self.dropout if self.dropout.ndim == 0 else self.dropout[layer]
 
-    def init(self, key: Key[Array, ""]) -> Params:
-        """Draw the parameters of one network.
+    def init(self, key: Key[Array, ""], x: Array | None = None) -> Variables:
+        """Draw one network.
 
         Args:
             key: the random key; the same key gives the same parameters.
+            x: not needed: the widths say it all.
 
         Returns:
-            `{"dense_l": {"kernel": [inputs, units], "bias": [units]}}`, and a scalar `alpha_l` per hidden layer
-            for PReLU, all float32.
+            Parameters `{"dense_l": {"kernel": [inputs, units], "bias": [units]}}`, and a scalar `alpha_l` for each
+            hidden layer whose activation has a slope, all float32; and no statistics.
         """
-        return _Network(self).init(key, jnp.zeros((1, self.widths[0]), jnp.float32), None, exact)["params"]
+        del x
+        return Variables(_Network(self).init(key, jnp.zeros((1, self.widths[0]), jnp.float32), None)["params"])
 
     def apply(
-        self,
-        params: Params,
-        x: Float[Array, "batch inputs"],
-        dropout_key: Key[Array, ""] | None = None,
-        product: LayerProduct = exact,
-    ) -> Float[Array, "batch outputs"]:
-        """Outputs of one network.
+        self, variables: Variables, x: Float[Array, "batch *features"], key: Key[Array, ""] | None = None
+    ) -> tuple[Float[Array, "batch outputs"], PyTree]:
+        """Outputs of one network: what the output layer gives (logits where `output_activation` is the identity).
 
         Args:
-            params: the tree that `init` returned.
-            x: a batch of inputs.
-            dropout_key: random key for dropout while training; None evaluates the whole network.
-            product: how a layer multiplies its inputs with its weights; training passes `make_product`'s.
+            variables: as `init` returns them.
+            x: a batch of inputs, of any shape: images are flattened.
+            key: random key of a training step, for dropout; None evaluates the whole network.
+        """
+        return self.activations(variables.params, x, key)[-1], variables.stats
+
+    def activations(
+        self, params: Params, x: Float[Array, "batch *features"], key: Key[Array, ""] | None = None
+    ) -> list[Float[Array, "batch _"]]:
+        """What every layer gives, from the first hidden one to the output: a_l = g(a_{l-1} W_l + b_l).
+
+        Args:
+            params: the network's parameters.
+            x: a batch of inputs, of any shape.
+            key: random key of a training step, for dropout; None: no dropout, and plain products that every JAX
+                transformation goes through.
 
         Returns:
-            What the output layer gives (logits where `output_activation` is the identity).
+            The activations [batch, units] of every layer; the last are the outputs.
         """
-        outputs = _Network(self).apply({"params": params}, x, dropout_key, product)
-        return jnp.asarray(outputs)
+        found: Any = _Network(self).apply({"params": params}, x.reshape(len(x), -1), key)
+        return found
 
 
 def dense_layers(params: Params) -> list[Params]:

@@ -1,7 +1,7 @@
 """How a layer multiplies while it trains: the matrix product with the gradient that is fastest for its shapes."""
 
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 LayerProduct: TypeAlias = Callable[[Array, Array], Array]
 """(x [batch inputs], w [inputs outputs]) -> x w [batch outputs]."""
 PrecisionName = Literal["float32", "mixed"]
+PRECISIONS = get_args(PrecisionName)
 TINY = 64
 """Weights of a layer that is multiplied out term by term: a call to a matrix product would take longer."""
 

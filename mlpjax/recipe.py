@@ -1,21 +1,25 @@
 """How to train: one frozen dataclass, and the optax transformation it stands for."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, TypeAlias, get_args
 
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
 from mlpjax.errors import UserError, require_choice
-from mlpjax.losses import kernel_mask
-from mlpjax.products import PrecisionName
+from mlpjax.losses import Loss, LossName, kernel_mask, loss_of
 from mlpjax.typing import Number, is_zero
 
-LossName = Literal["cross_entropy", "squared_error", "binary_cross_entropy"]
 OptimizerName = Literal["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw"]
 ScheduleName = Literal["constant", "step", "cosine", "one-cycle", "warm-up"]
+Normalisation = Literal["range", "feature", "channel"]
+MakeOptimizer: TypeAlias = Callable[[optax.Schedule], optax.GradientTransformation]
+"""learning rate, a function of the step -> optax transformation: `optax.lion`, or `lambda rate: optax.chain(...)`."""
+MOMENTUM, WEIGHT_DECAY = 0.9, 1e-4
+"""What these are where nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -28,21 +32,23 @@ class Recipe:
         UserError: an unknown name, or a number outside its range.
     """
 
-    loss: LossName = "cross_entropy"
+    loss: LossName | Callable[..., Array] | Loss = "cross_entropy"
     """What is minimised, averaged over the batch: cross_entropy of a softmax on logits, squared_error averaged
-    over the outputs, binary_cross_entropy on a logit."""
-    optimizer: OptimizerName = "adam"
-    """Rule that turns a gradient into a step."""
+    over the outputs, binary_cross_entropy on a logit; in Python any function (outputs, labels) -> [batch]."""
+    optimizer: OptimizerName | MakeOptimizer = "adam"
+    """Rule that turns a gradient into a step; in Python any function of the learning rate that makes an optax
+    transformation, such as optax.lion."""
     learning_rate: Number = 1e-3
     """Step size (> 0); the peak of the schedule."""
     schedule: ScheduleName = "constant"
     """Learning rate over time: constant; step, divided by 10 at 1/2 and again at 3/4 of training; cosine, down to 0;
     one-cycle, up from 1/25 over the first 30 % and down to almost 0 (Smith, arXiv:1708.07120); warm-up, from 0 over the
     first 10 %."""
-    momentum: Number = 0.9
-    """Share of the last step that is kept, in [0, 1); for momentum and nesterov."""
-    weight_decay: Number = 1e-4
-    """Decoupled decay of the weights, not the biases (>= 0); for adamw (Loshchilov and Hutter, arXiv:1711.05101)."""
+    momentum: Number | None = None
+    """Share of the last step that is kept, in [0, 1); for momentum and nesterov. None: 0.9."""
+    weight_decay: Number | None = None
+    """Decoupled decay of the weights, not the biases (>= 0); for adamw (Loshchilov and Hutter, arXiv:1711.05101).
+    None: 0.0001."""
     batch_size: int | None = 128
     """Examples in a minibatch; the last one of an epoch takes the rest. None: all examples at once."""
     epochs: int = 30
@@ -59,15 +65,23 @@ class Recipe:
     """Share of the label that is spread evenly over all classes, in [0, 1)."""
     sample_size: int | None = None
     """Training examples that each network draws for itself, without replacement. None: all of them."""
-    precision: PrecisionName = "float32"
-    """How layers multiply while training: float32, or mixed, with factors rounded to bfloat16 and sums, weights and
-    optimizer in float32: faster where the processor has units for it. Evaluation is float32 either way."""
+    normalisation: Normalisation = "range"
+    """What the network sees of the inputs: range, pixels from 0 to 1 and other features as they are; feature or
+    channel, less their mean and over their standard deviation in the training split, each feature or each colour
+    channel for itself."""
 
     def __post_init__(self) -> None:
-        require_choice("loss", self.loss, get_args(LossName))
-        require_choice("optimizer", self.optimizer, get_args(OptimizerName))
+        loss = loss_of(self.loss)
+        if isinstance(self.optimizer, optax.GradientTransformation):
+            raise UserError("optimizer: give a function of the learning rate, such as lambda rate: optax.chain(...)")
+        if not callable(self.optimizer):
+            require_choice("optimizer", self.optimizer, get_args(OptimizerName))
         require_choice("schedule", self.schedule, get_args(ScheduleName))
-        require_choice("precision", self.precision, get_args(PrecisionName))
+        require_choice("normalisation", self.normalisation, get_args(Normalisation))
+        for field, users in (("momentum", ("momentum", "nesterov")), ("weight_decay", ("adamw",))):
+            if getattr(self, field) is not None and self.optimizer not in users:
+                named = str(self.optimizer) if isinstance(self.optimizer, str) else "one of your own"
+                raise UserError(f"{field}: is for optimizer {' or '.join(users)}, not {named}; leave it out")
         _require("learning_rate", self.learning_rate, above=True)
         _require("momentum", self.momentum, high=1)
         _require("weight_decay", self.weight_decay)
@@ -81,8 +95,9 @@ class Recipe:
         _require("sample_size", self.sample_size, low=1)
         if self.epochs % self.eval_every:
             raise UserError(f"eval_every {self.eval_every}: must divide epochs, {self.epochs}")
-        if self.loss == "binary_cross_entropy" and not is_zero(self.label_smoothing):
-            raise UserError("label_smoothing: is for cross_entropy and squared_error, not binary_cross_entropy")
+        if not loss.smooths and not is_zero(self.label_smoothing):
+            named = self.loss if isinstance(self.loss, str) else "a loss of your own"
+            raise UserError(f"label_smoothing: is for cross_entropy and squared_error, not {named}")
 
     @property
     def evaluations(self) -> int:
@@ -124,7 +139,7 @@ def make_schedule(recipe: Recipe, steps: int) -> optax.Schedule:
     return learning_rate
 
 
-def make_optimizer(recipe: Recipe, steps: int) -> optax.GradientTransformation:
+def make_optimizer(recipe: Recipe, steps: int) -> optax.GradientTransformationExtraArgs:
     """The optax transformation of a recipe: clipping, then the optimizer with its schedule.
 
     RMSprop keeps 0.9 of the mean square and Adam its usual 0.9 and 0.999, as optax has them.
@@ -134,18 +149,21 @@ def make_optimizer(recipe: Recipe, steps: int) -> optax.GradientTransformation:
         steps: how many steps the whole training takes.
 
     Returns:
-        A gradient transformation; AdamW's decay touches the weights, not the biases.
+        A gradient transformation, which may ask for more than the gradient, as `make_train_step` says; AdamW's decay
+        touches the weights, not the biases.
     """
     rate = make_schedule(recipe, steps)
-    optimizers = {
-        "sgd": lambda: optax.sgd(rate),
-        "momentum": lambda: optax.sgd(rate, momentum=recipe.momentum),
-        "nesterov": lambda: optax.sgd(rate, momentum=recipe.momentum, nesterov=True),
-        "rmsprop": lambda: optax.rmsprop(rate),
-        "adam": lambda: optax.adam(rate),
-        "adamw": lambda: optax.adamw(rate, weight_decay=recipe.weight_decay, mask=kernel_mask),
+    momentum = MOMENTUM if recipe.momentum is None else recipe.momentum
+    weight_decay = WEIGHT_DECAY if recipe.weight_decay is None else recipe.weight_decay
+    optimizers: dict[str, MakeOptimizer] = {
+        "sgd": optax.sgd,
+        "momentum": lambda rate: optax.sgd(rate, momentum=momentum),
+        "nesterov": lambda rate: optax.sgd(rate, momentum=momentum, nesterov=True),
+        "rmsprop": optax.rmsprop,
+        "adam": optax.adam,
+        "adamw": lambda rate: optax.adamw(rate, weight_decay=weight_decay, mask=kernel_mask),
     }
-    optimizer = optimizers[recipe.optimizer]()
+    make = optimizers[recipe.optimizer] if isinstance(recipe.optimizer, str) else recipe.optimizer
     if recipe.clip is None:
-        return optimizer
-    return optax.chain(optax.clip_by_global_norm(recipe.clip), optimizer)
+        return optax.with_extra_args_support(make(rate))
+    return optax.with_extra_args_support(optax.chain(optax.clip_by_global_norm(recipe.clip), make(rate)))

@@ -1,45 +1,25 @@
 """Training one network: a single step, and the whole of it as one compiled program."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-from mlpjax.data import Dataset, Split, scale
+from mlpjax.data import Dataset, Split
 from mlpjax.errors import UserError
 from mlpjax.hashing import permutation
-from mlpjax.losses import LOSSES, correct, lasso, ridge
-from mlpjax.models import MLP
-from mlpjax.products import make_product
+from mlpjax.keys import Keys, make_keys
+from mlpjax.losses import loss_of
+from mlpjax.models import MLP, Model
 from mlpjax.recipe import Recipe, make_optimizer
-from mlpjax.typing import Params, is_zero
-
-EVALUATION_BATCH = 1000
-"""Examples that are evaluated at a time: their activations stay in the cache."""
-
-
-class Keys(NamedTuple):
-    """The random keys of one network, one for each thing that chance decides."""
-
-    init: Key[Array, ""]
-    """Draws the first parameters."""
-    order: Key[Array, ""]
-    """Shuffles the training examples at every epoch."""
-    dropout: Key[Array, ""]
-    """Chooses the hidden units that are dropped."""
-    sample: Key[Array, ""]
-    """Draws the training examples, where the recipe has a `sample_size`."""
-
-
-def make_keys(seed: Int[Array, ""] | int) -> Keys:
-    """The four keys of one seed."""
-    return Keys(*jax.random.split(jax.random.key(seed), len(Keys._fields)))
+from mlpjax.task import Batch, Examples, Task, evaluate
+from mlpjax.typing import Params, Variables
 
 
 class Splits(NamedTuple):
@@ -50,20 +30,18 @@ class Splits(NamedTuple):
     test: Split
 
 
-class Batch(NamedTuple):
-    """One minibatch; rows of weight 0 only fill it up."""
-
-    x: Float[Array, "batch inputs"]
-    y: Int[Array, " batch"]
-    weight: Float[Array, " batch"]
-
-
 class TrainState(NamedTuple):
     """What one step hands to the next."""
 
     params: Params
+    stats: PyTree
     opt_state: optax.OptState
     step: Int[Array, ""]
+
+    @property
+    def variables(self) -> Variables:
+        """The network itself."""
+        return Variables(self.params, self.stats)
 
 
 class StepMetrics(NamedTuple):
@@ -75,56 +53,52 @@ class StepMetrics(NamedTuple):
     """Euclidean length of the whole gradient, before clipping."""
 
 
-def init_state(model: MLP, recipe: Recipe, key: Key[Array, ""]) -> TrainState:
-    """Draw one network and the empty state of its optimizer."""
-    params = model.init(key)
-    return TrainState(params, make_optimizer(recipe, steps=1).init(params), jnp.int32(0))
+def init_state(task: Task, recipe: Recipe, key: Key[Array, ""], x: Examples) -> TrainState:
+    """Draw one network and the empty state of its optimizer; of the stored examples x only shape and type count."""
+    return begin_with(task.init(key, x), recipe)
 
 
-def objective(
-    model: MLP, recipe: Recipe, params: Params, batch: Batch, dropout_key: Key[Array, ""] | None
-) -> Float[Array, ""]:
-    """What training minimises: sum_i w_i loss_i / sum_i w_i + ridge * sum W^2 + lasso * sum |W|.
-
-    The penalties touch the weights (kernels) of every layer, not the biases and not PReLU's slopes.
-    """
-    outputs = model.apply(params, batch.x, dropout_key, make_product(recipe.precision))
-    if recipe.loss == "binary_cross_entropy":
-        losses = LOSSES[recipe.loss](outputs, batch.y)
-    else:
-        losses = LOSSES[recipe.loss](outputs, batch.y, recipe.label_smoothing)
-    total = jnp.sum(batch.weight * losses) / jnp.sum(batch.weight)
-    if not is_zero(recipe.ridge):
-        total += recipe.ridge * ridge(params)
-    if not is_zero(recipe.lasso):
-        total += recipe.lasso * lasso(params)
-    return total
+def begin_with(variables: Variables, recipe: Recipe) -> TrainState:
+    """A network at the start of its training, with the empty state of its optimizer."""
+    opt_state = make_optimizer(recipe, steps=1).init(variables.params)
+    return TrainState(variables.params, variables.stats, opt_state, jnp.int32(0))
 
 
 def make_train_step(
-    model: MLP, recipe: Recipe, steps: int
-) -> Callable[[TrainState, Batch, Key[Array, ""]], tuple[TrainState, StepMetrics]]:
-    """Make `train_step(state, batch, dropout_key)`: the gradient of one minibatch and one step down it.
+    task: Task, recipe: Recipe, steps: int
+) -> Callable[[TrainState, Batch, Keys], tuple[TrainState, StepMetrics]]:
+    """Make `train_step(state, batch, keys)`: the gradient of one minibatch and one step down it.
 
-    Jitted, and `state` is donated: its memory becomes the new state's.
+    Jitted, and `state` is donated: its memory becomes the new state's. An optimizer that asks for more than the
+    gradient is given the loss (`value`), the gradient (`grad`), and on the same minibatch the loss as a function of the
+    parameters (`value_fn`) and the gradient as one of parameters and a number that is passed over (`grad_fn`, for SAM).
 
     Args:
-        model: the network.
+        task: the network's.
         recipe: how to train it.
         steps: how many steps the whole training takes, for the schedule.
 
     Returns:
-        The jitted step: the state after it, and the loss and gradient norm before it.
+        The jitted step: the state after it, and the loss and gradient norm before it. Its keys are those `at` a step.
     """
     optimizer = make_optimizer(recipe, steps)
 
-    def train_step(state: TrainState, batch: Batch, dropout_key: Key[Array, ""]) -> tuple[TrainState, StepMetrics]:
-        loss, grads = jax.value_and_grad(lambda params: objective(model, recipe, params, batch, dropout_key))(
-            state.params
+    def train_step(state: TrainState, batch: Batch, keys: Keys) -> tuple[TrainState, StepMetrics]:
+        def objective(params: Params) -> tuple[Float[Array, ""], PyTree]:
+            return task.objective(Variables(params, state.stats), batch, keys)
+
+        (loss, stats), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
+        updates, opt_state = optimizer.update(
+            grads,
+            state.opt_state,
+            state.params,
+            value=loss,
+            grad=grads,
+            value_fn=lambda params: objective(params)[0],
+            grad_fn=lambda params, _: jax.grad(objective, has_aux=True)(params)[0],
         )
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        return TrainState(params, opt_state, state.step + 1), StepMetrics(loss, optax.tree.norm(grads))
+        return TrainState(params, stats, opt_state, state.step + 1), StepMetrics(loss, optax.tree.norm(grads))
 
     return jax.jit(train_step, donate_argnums=0)
 
@@ -154,118 +128,124 @@ def epoch_order(
     return rows.reshape(steps, batch_size), weight.reshape(steps, batch_size)
 
 
-def evaluate(model: MLP, loss: str, params: Params, split: Split) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Mean loss and accuracy of one network on a whole split, without dropout and without penalties.
+class Moment(NamedTuple):
+    """A network in the middle of its training, as it is shown to `observe` and `stop`."""
 
-    Args:
-        model: the network.
-        loss: name of the loss.
-        params: its parameters.
-        split: at least one example.
-
-    Returns:
-        The mean loss and the share, in [0, 1], of examples that are classified right.
-    """
-
-    def totals(x: Array, y: Int[Array, " batch"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        outputs = model.apply(params, scale(x))
-        hits: Bool[Array, " batch"] = correct(outputs, y, loss)
-        return jnp.sum(LOSSES[loss](outputs, y)), jnp.sum(hits.astype(jnp.float32))
-
-    examples = split.y.shape[0]
-    whole = examples - examples % EVALUATION_BATCH
-    parts = [jnp.zeros(2)]
-    if whole:
-        x, y = (leaf[:whole].reshape(-1, EVALUATION_BATCH, *leaf.shape[1:]) for leaf in split)
-        sums = jax.lax.map(lambda xy: jnp.stack(totals(*xy)), (x, y))
-        parts.append(jnp.sum(sums, axis=0))
-    if whole < examples:
-        parts.append(jnp.stack(totals(*(jnp.asarray(leaf[whole:]) for leaf in split))))
-    loss_sum, hits = sum(parts[1:], parts[0]) / examples
-    return loss_sum, hits
+    task: Task
+    state: TrainState
+    data: Splits
+    """What the network is trained and tested on."""
+    history: dict[str, Float[Array, " evaluations"]]
+    """`{split}_loss`, the task's `{split}_{metric}` and `grad_norm`, at the start and at every `eval_every` epochs;
+    NaN at what is still to come."""
+    epoch: Int[Array, ""] | int
+    """Epochs that are behind it."""
 
 
-class Progress(NamedTuple):
-    """One network in the middle of its training."""
+class Observe(NamedTuple):
+    """A function of the network, recorded while it trains: parameters need not be kept to be looked at."""
+
+    function: Callable[[Moment], PyTree]
+    """Any tree of arrays."""
+    epochs: Sequence[int] = ()
+    """When it is recorded: after so many epochs, 0 being the start."""
+    steps: Sequence[int] = ()
+    """Also after so many steps. Looks between two epochs cost a little at every step; looks after an epoch do not."""
+
+
+Stop = Callable[[Moment], Bool[Array, ""]]
+"""Asked after every epoch; True ends the training of this network."""
+
+
+class Training(NamedTuple):
+    """What one network's training has come to."""
 
     state: TrainState
-    done: Int[Array, ""]
-    """Evaluation periods (`eval_every` epochs each) that are behind it."""
     history: dict[str, Float[Array, " evaluations"]]
-    """`{split}_loss`, `{split}_accuracy` and `grad_norm` at the start and after every period."""
-    snapshots: Params | None
-    """The parameters at chosen epochs, along a leading axis; None where none are wanted."""
+    """As in `Moment`. After a network has stopped, its last figures."""
+    observed: dict[str, PyTree]
+    """By name, along a leading axis of the times of each `Observe`, in rising order; what is still to come, or was
+    never reached, is NaN (integers: 0)."""
+    stopped_at: Int[Array, ""]
+    """Epochs after which it stopped; -1 where it did not."""
 
 
 @dataclass(frozen=True)
 class Train:
     """Training as pure functions of one network: `train(key, data)`, or piece by piece.
 
-    `advance` takes how many periods to run as an argument, so that one compiled program serves any piece and
-    where a training was cut never changes its result.
+    `advance` takes the periods (of `eval_every` epochs) to run as arguments, so that one compiled program serves any
+    piece and where a training was cut never changes its result.
     """
 
-    start: Callable[[Keys, Splits], Progress]
-    """Draw the network and evaluate it."""
-    advance: Callable[[Keys, Splits, Progress, Int[Array, ""]], Progress]
-    """Train until that many periods are done in all."""
+    start: Callable[[Keys, Splits, TrainState | None], Training]
+    """Draw the network, or begin with the one that is given, and evaluate it."""
+    advance: Callable[[Keys, Splits, Training, Int[Array, ""] | int, Int[Array, ""] | int], Training]
+    """Train from the end of one period, as many as are done, to the end of another."""
     periods: int
     """Periods in the whole training."""
 
-    def __call__(self, keys: Keys | Key[Array, ""], data: Splits) -> Progress:
+    def __call__(self, keys: Keys | Key[Array, ""], data: Splits) -> Training:
         """Train one network from nothing to the end.
 
         Args:
-            keys: its four keys, or one key that is split into them.
+            keys: its keys, or one key that they are made of.
             data: the arrays it sees.
 
         Returns:
-            The trained state and the history.
+            The trained state, the history and what was observed.
         """
-        if not isinstance(keys, Keys):
-            keys = Keys(*jax.random.split(keys, len(Keys._fields)))
-        return self.advance(keys, data, self.start(keys, data), jnp.int32(self.periods))
+        keys = keys if isinstance(keys, Keys) else make_keys(keys)
+        return self.advance(keys, data, self.start(keys, data, None), 0, self.periods)
 
 
-def make_train(model: MLP, recipe: Recipe, snapshots: Sequence[int] = ()) -> Train:
+def make_train(
+    task: Task,
+    recipe: Recipe,
+    *,
+    observe: Mapping[str, Observe] | None = None,
+    stop: Stop | None = None,
+    first_step: int = 0,
+) -> Train:
     """Make the pure function `train(key, data)` that trains one network; `jit` and `vmap` it as you like.
 
     An epoch is one shuffled pass over the training examples in minibatches; where the batch size does not divide
     them, the last minibatch is smaller, its loss averaged over the examples that it has.
 
     Args:
-        model: the network.
+        task: the network's.
         recipe: how to train it.
-        snapshots: epochs after which the parameters are kept, multiples of `recipe.eval_every`; 0 is the start.
+        observe: by name, what to record on the way.
+        stop: asked after every epoch whether this network's training is over; None: it goes to the end.
+        first_step: steps that the network it begins with has behind it; the schedule counts on from there.
 
     Returns:
         The training, whole (call it) or in pieces (`start`, `advance`).
 
     Raises:
-        UserError: an epoch of the snapshots at which the network is not evaluated.
+        UserError: an observation at a time that the training never reaches.
     """
-    for epoch in snapshots:
-        if epoch % recipe.eval_every or not 0 <= epoch <= recipe.epochs:
-            raise UserError(
-                f"snapshots {epoch}: must be an epoch from 0 to {recipe.epochs} at which networks are evaluated, "
-                f"a multiple of eval_every ({recipe.eval_every})"
-            )
-    kept_periods = np.array([epoch // recipe.eval_every for epoch in snapshots], np.int32)
+    observe = observe or {}
 
-    def keep(kept: Params, params: Params, done: int | Int[Array, ""]) -> Params:
-        """Keep the parameters where a snapshot is due."""
+    def times(data: Splits) -> tuple[int, dict[str, np.ndarray]]:
+        """Steps of an epoch, and the steps after which each observation is due."""
+        each = steps_per_epoch(len(data.train.y), recipe.batch_size)
+        due = {}
+        for name, look in observe.items():
+            due[name] = np.unique([*(each * epoch for epoch in look.epochs), *look.steps]).astype(np.int32)
+            if not len(due[name]) or due[name][0] < 0 or due[name][-1] > each * recipe.epochs:
+                raise UserError(
+                    f"{name}: must be observed at one time or more, from epoch 0 to {recipe.epochs} "
+                    f"(step 0 to {each * recipe.epochs})"
+                )
+        return each, due
 
-        def of_leaf(old: Array, new: Array) -> Array:
-            due = jnp.asarray(kept_periods == done).reshape(-1, *[1] * new.ndim)
-            return jnp.where(due, new[None], old)
-
-        return jax.tree.map(of_leaf, kept, params)
-
-    def record(params: Params, data: Splits, grad_norm: Float[Array, ""]) -> dict[str, Float[Array, ""]]:
+    def record(state: TrainState, data: Splits, grad_norm: Float[Array, ""]) -> dict[str, Float[Array, ""]]:
         row = {"grad_norm": grad_norm}
         for name, split in data._asdict().items():
             if split.y.shape[0]:
-                row[f"{name}_loss"], row[f"{name}_accuracy"] = evaluate(model, recipe.loss, params, split)
+                figures = evaluate(task, state.variables, split)
+                row |= {f"{name}_{figure}": value for figure, value in figures.items()}
         return row
 
     def own_sample(keys: Keys, data: Splits) -> Splits:
@@ -275,74 +255,140 @@ def make_train(model: MLP, recipe: Recipe, snapshots: Sequence[int] = ()) -> Tra
         rows = permutation(keys.sample, data.train.y.shape[0])[: recipe.sample_size]
         return data._replace(train=Split(data.train.x[rows], data.train.y[rows]))
 
-    def start(keys: Keys, data: Splits) -> Progress:
-        state = init_state(model, recipe, keys.init)
-        row = record(state.params, own_sample(keys, data), jnp.float32(jnp.nan))
-        history = {name: jnp.full(recipe.evaluations + 1, jnp.nan).at[0].set(value) for name, value in row.items()}
-        empty = jax.tree.map(lambda leaf: jnp.zeros((len(snapshots), *leaf.shape), leaf.dtype), state.params)
-        return Progress(state, jnp.int32(0), history, keep(empty, state.params, 0) if snapshots else None)
+    def look(
+        training: Training, data: Splits, due: Mapping[str, np.ndarray], step: Int[Array, ""] | int, epoch: Any
+    ) -> Training:
+        """Record what is due after this step, unless the network has stopped before."""
+        observed = dict(training.observed)
+        moment = Moment(task, training.state, data, training.history, epoch)
+        for name, steps in due.items():
+            place = jnp.minimum(jnp.searchsorted(steps, jnp.asarray(step, jnp.int32)), len(steps) - 1)
+            old = jax.tree.map(lambda leaf, place=place: leaf[place], observed[name])
+            # Where `step` is no batch's but the program's own, only what is due is computed.
+            new = jax.lax.cond(
+                jnp.asarray(steps)[place] == step, lambda _, n=name: observe[n].function(moment), lambda old: old, old
+            )
+            new = jax.tree.map(lambda a, b: jnp.where(training.stopped_at < 0, a, b), new, old)
+            observed[name] = jax.tree.map(
+                lambda leaf, value, place=place: leaf.at[place].set(value), observed[name], new
+            )
+        return training._replace(observed=observed)
 
-    def advance(keys: Keys, data: Splits, progress: Progress, until: Int[Array, ""]) -> Progress:
+    def start(keys: Keys, data: Splits, begin: TrainState | None = None) -> Training:
+        data = own_sample(keys, data)
+        state = init_state(task, recipe, keys.init, data.train.x) if begin is None else begin
+        row = record(state, data, jnp.float32(jnp.nan))
+        history = {name: jnp.full(recipe.evaluations + 1, jnp.nan).at[0].set(value) for name, value in row.items()}
+        _, due = times(data)
+        observed = {}
+        for name, steps in due.items():
+            form = jax.eval_shape(lambda n=name: observe[n].function(Moment(task, state, data, history, 0)))
+            count = len(steps)
+            observed[name] = jax.tree.map(lambda leaf, n=count: _blank((n, *leaf.shape), leaf.dtype), form)
+        return look(Training(state, history, observed, jnp.int32(-1)), data, due, 0, 0)
+
+    def advance(
+        keys: Keys, data: Splits, training: Training, done: Int[Array, ""] | int, until: Int[Array, ""] | int
+    ) -> Training:
         data = own_sample(keys, data)
         x, y = map(jnp.asarray, data.train)
-        examples = len(y)
+        examples, shape = len(y), x.shape[1:]
+        x = x.reshape(examples, -1)  # gathered in one piece
         batch_size = recipe.batch_size
-        train_step = make_train_step(model, recipe, steps_per_epoch(examples, batch_size) * recipe.epochs)
+        each, due = times(data)
+        within = {name: steps for name, steps in due.items() if (steps % each).any()}
+        after = {name: steps for name, steps in due.items() if name not in within}
+        train_step = make_train_step(task, recipe, first_step + each * recipe.epochs)
 
-        def dropout_key(state: TrainState) -> Key[Array, ""]:
-            return jax.random.fold_in(keys.dropout, state.step)
+        def batch_of(x: Array, y: Array, weight: Array) -> Batch:
+            return Batch(task.prepare(x.reshape(len(x), *shape)), y, weight)
 
-        def minibatch(state: TrainState, rows_and_weight: tuple[Array, Array]) -> tuple[TrainState, Array]:
-            rows, weight = rows_and_weight
-            batch = Batch(scale(x[rows]), y[rows], weight)
-            state, metrics = train_step(state, batch, dropout_key(state))
-            return state, metrics.grad_norm
+        def minibatch(training: Training, xs: tuple[Array, Array, Array]) -> tuple[Training, Array]:
+            rows, weight, step = xs
+            batch = batch_of(x[rows], y[rows], weight)
+            state, metrics = train_step(training.state, batch, keys.at(training.state.step))
+            training = training._replace(state=state)
+            return look(training, data, within, step + 1, step // each), metrics.grad_norm
 
-        def epoch(state: TrainState) -> tuple[TrainState, Float[Array, ""]]:
+        def steps_of(epoch: Int[Array, ""], training: Training) -> tuple[Training, Float[Array, ""]]:
             if batch_size is None:
-                batch = Batch(scale(x), y, jnp.ones(examples))
-                state, metrics = train_step(state, batch, dropout_key(state))
-                return state, metrics.grad_norm
-            key = jax.random.fold_in(keys.order, state.step)
-            state, norms = jax.lax.scan(minibatch, state, epoch_order(key, examples, batch_size))
-            return state, jnp.mean(norms)
+                batch = batch_of(x, y, jnp.ones(examples))
+                state, metrics = train_step(training.state, batch, keys.at(training.state.step))
+                return training._replace(state=state), metrics.grad_norm
+            key = jax.random.fold_in(keys.order, training.state.step)
+            order = epoch_order(key, examples, batch_size)
+            training, norms = jax.lax.scan(minibatch, training, (*order, epoch * each + jnp.arange(each)))
+            return training, jnp.mean(norms)
 
-        def period(done: Int[Array, ""], progress: Progress) -> Progress:
+        def one_epoch(epoch: Int[Array, ""], training: Training) -> tuple[Training, Float[Array, ""]]:
+            if stop is None:
+                training, norm = steps_of(epoch, training)
+            else:
+                training, norm = jax.lax.cond(
+                    training.stopped_at < 0,
+                    lambda training: steps_of(epoch, training),
+                    lambda training: (training, jnp.float32(jnp.nan)),
+                    training,
+                )
+            return look(training, data, after, (epoch + 1) * each, epoch + 1), norm
+
+        def ask(training: Training, epochs: Int[Array, ""]) -> Training:
+            if stop is None:
+                return training
+            over = stop(Moment(task, training.state, data, training.history, epochs))
+            stops = over & (training.stopped_at < 0)
+            return training._replace(stopped_at=jnp.where(stops, epochs.astype(jnp.int32), training.stopped_at))
+
+        def period(index: Int[Array, ""], training: Training) -> Training:
             # Only the last epoch's norms are wanted, and a loop of epochs without them is a good deal faster.
-            state = jax.lax.fori_loop(0, recipe.eval_every - 1, lambda _, state: epoch(state)[0], progress.state)
-            state, norm = epoch(state)
-            row = record(state.params, data, norm)
-            history = {name: progress.history[name].at[done + 1].set(value) for name, value in row.items()}
-            kept = progress.snapshots and keep(progress.snapshots, state.params, done + 1)
-            return Progress(state, done + 1, history, kept)
+            first, last = index * recipe.eval_every, (index + 1) * recipe.eval_every - 1
+            training = jax.lax.fori_loop(
+                first, last, lambda epoch, training: ask(one_epoch(epoch, training)[0], epoch + 1), training
+            )
+            stopped = training.stopped_at >= 0
+            training, norm = one_epoch(last, training)
+            if stop is not None:
+                norm = jnp.where(stopped, training.history["grad_norm"][index], norm)
+            row = record(training.state, data, norm)
+            history = {name: training.history[name].at[index + 1].set(value) for name, value in row.items()}
+            return ask(training._replace(history=history), last + 1)
 
-        return jax.lax.fori_loop(progress.done, until, period, progress)
+        return jax.lax.fori_loop(jnp.asarray(done, jnp.int32), jnp.asarray(until, jnp.int32), period, training)
 
     return Train(start, advance, recipe.evaluations)
 
 
-def check_fit(model: MLP, recipe: Recipe, dataset: Dataset) -> None:
+def _blank(shape: tuple[int, ...], dtype: Any) -> Array:
+    return jnp.full(shape, jnp.nan if jnp.issubdtype(dtype, jnp.floating) else 0, dtype)
+
+
+def check_fit(model: Model, recipe: Recipe, task: Task, dataset: Dataset) -> None:
     """Refuse a network or a recipe that does not fit the data.
 
+    Args:
+        model: the network.
+        recipe: how to train it.
+        task: made of the two.
+        dataset: what it is to learn.
+
     Raises:
-        UserError: the first width is not the number of features, the last fits neither the classes nor the loss,
+        UserError: an MLP's first width is not the number of features, the outputs fit neither the targets nor the loss,
             or a minibatch or the sample is larger than the training split.
     """
-    inputs, outputs = model.widths[0], model.widths[-1]
-    if inputs != dataset.features:
+    name = f"widths {model.name}" if isinstance(model, MLP) else "model"
+    if isinstance(model, MLP) and model.widths[0] != dataset.features:
         raise UserError(
-            f"widths {model.name}: {dataset.name} has {dataset.features} features, "
-            f"so the first width must be {dataset.features}"
+            f"{name}: {dataset.name} has {dataset.features} features, so the first width must be {dataset.features}"
         )
-    one_output = dataset.classes == 2 and recipe.loss != "cross_entropy"
-    allowed = [1] if recipe.loss == "binary_cross_entropy" else [dataset.classes] + [1] * one_output
-    if recipe.loss == "binary_cross_entropy" and dataset.classes != 2:
-        raise UserError(f"loss binary_cross_entropy: needs two classes, and {dataset.name} has {dataset.classes}")
+    x = dataset.train.x[:1]
+    outputs = jax.eval_shape(lambda: task.predict(task.init(jax.random.key(0), x), task.prepare(x))).shape[-1]
+    one_output = dataset.classes == 2 and loss_of(recipe.loss).threshold is not None
+    allowed = [dataset.outputs] + [1] * one_output
     if outputs not in allowed:
-        raise UserError(
-            f"widths {model.name}: {dataset.name} has {dataset.classes} classes, so with {recipe.loss} "
-            f"the last width must be {' or '.join(map(str, allowed))}"
-        )
+        what = f"{dataset.outputs} {'targets' if dataset.classes is None else 'classes'}"
+        wanted = "the last width must be" if isinstance(model, MLP) else f"it must give, in place of {outputs} outputs,"
+        loss = recipe.loss if isinstance(recipe.loss, str) else "this loss"
+        raise UserError(f"{name}: {dataset.name} has {what}, so with {loss} {wanted} {' or '.join(map(str, allowed))}")
     examples = len(dataset.train.y)
     if recipe.sample_size is not None and recipe.sample_size > examples:
         raise UserError(f"sample_size {recipe.sample_size}: larger than the training split, {examples} examples")

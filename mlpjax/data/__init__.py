@@ -4,15 +4,15 @@ from collections.abc import Callable
 from inspect import signature
 from typing import Any
 
-from mlpjax.data.check import Facts, check
-from mlpjax.data.dataset import Dataset, Split, scale
+from mlpjax.data.check import Facts, check, require_usable
+from mlpjax.data.dataset import Dataset, Split
 from mlpjax.data.generated import make_mnist1d, make_xor
 from mlpjax.data.idx import read_idx
 from mlpjax.data.packaged import read_mnist5k
 from mlpjax.data.tfds import read_tfds
 from mlpjax.errors import UserError, require_choice
 
-__all__ = ["LOADERS", "Dataset", "Facts", "Split", "check", "load", "scale"]
+__all__ = ["LOADERS", "Dataset", "Facts", "Split", "check", "load", "require_usable"]
 
 LOADERS: dict[str, Callable[..., Dataset]] = {
     "mnist5k": read_mnist5k,

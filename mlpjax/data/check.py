@@ -21,12 +21,13 @@ class Facts:
         source: where it comes from.
         rows: number of rows by split.
         features: number of features.
-        image_shape: (height, width) in pixels, or None where rows are not grey images.
+        image_shape: (height, width) or (height, width, channels), or None where rows are not images.
         dtype: of the features, "uint8" or "float32".
         low: smallest feature value of the training rows.
         high: largest feature value of the training rows.
         constant: number of features that have one value in all training rows.
-        classes: number of classes.
+        classes: number of classes; None in regression.
+        outputs: number of classes, or of targets.
         balance: (rows of the rarest class, rows of the commonest class) by split that has rows.
         repeated: rows identical to some training row, by other split that has rows.
         notes: what looks odd, one line each.
@@ -36,27 +37,31 @@ class Facts:
     source: str
     rows: dict[str, int]
     features: int
-    image_shape: tuple[int, int] | None
+    image_shape: tuple[int, ...] | None
     dtype: str
     low: float
     high: float
     constant: int
-    classes: int
+    classes: int | None
+    outputs: int
     balance: dict[str, tuple[int, int]]
     repeated: dict[str, int]
     notes: tuple[str, ...]
 
     def table(self) -> list[tuple[str, str]]:
         """The facts as (label, text) rows, for the terminal and the report."""
-        image = " = {} x {} pixels".format(*self.image_shape) if self.image_shape else ""
+        image = f" = {' x '.join(map(str, self.image_shape))} pixels" if self.image_shape else ""
+        targets = [("targets", f"{self.outputs:,}")]
+        if self.classes is not None:
+            per_class = ", ".join(f"{s} {a:,} to {b:,}" for s, (a, b) in self.balance.items())
+            targets = [("classes", f"{self.classes:,}"), ("rows per class", per_class)]
         return [
             ("data", self.name),
             ("source", self.source),
             ("rows", ", ".join(f"{split} {n:,}" for split, n in self.rows.items())),
             ("features", f"{self.features:,}{image}, {self.dtype}"),
             ("values in train", f"{self.low:.4g} to {self.high:.4g}; {self.constant:,} features constant"),
-            ("classes", f"{self.classes:,}"),
-            ("rows per class", ", ".join(f"{s} {a:,} to {b:,}" for s, (a, b) in self.balance.items())),
+            *targets,
             ("rows also in train", ", ".join(f"{split} {n:,}" for split, n in self.repeated.items())),
             *(("note", note) for note in self.notes),
         ]
@@ -74,27 +79,21 @@ def check(dataset: Dataset) -> Facts:
         common as others.
 
     Raises:
-        UserError: naming the split and the first offending row: wrong rank or type, x and y of different
-            length, features that differ between splits, no train or no test rows, NaN or infinity, a label
-            outside the classes, all training rows of one class.
+        UserError: what `require_usable` refuses.
     """
+    require_usable(dataset)
     splits = {"train": dataset.train, "valid": dataset.valid, "test": dataset.test}
-    for part, split in splits.items():
-        _refuse_bad(f"{dataset.name}, {part}", split, dataset.classes)
-        if split.x.shape[1] != dataset.features:
-            raise UserError(
-                f"{dataset.name}, {part}: {split.x.shape[1]} features but train has {dataset.features}; "
-                "all splits need the same ones"
-            )
-        if part != "valid" and len(split.y) == 0:
-            raise UserError(f"{dataset.name}, {part}: no rows; give at least one")
-    counts = {p: np.bincount(s.y, minlength=dataset.classes) for p, s in splits.items() if len(s.y)}
-    if np.count_nonzero(counts["train"]) < 2:
-        raise UserError(f"{dataset.name}, train: all labels are {dataset.train.y[0]}; give at least two classes")
-
+    counts: dict[str, Int[np.ndarray, classes]] = {}
+    if dataset.classes is not None:
+        counts = {p: np.bincount(s.y, minlength=dataset.classes) for p, s in splits.items() if len(s.y)}
     seen = {row.tobytes() for row in dataset.train.x}
-    repeated = {part: sum(row.tobytes() in seen for row in splits[part].x) for part in counts if part != "train"}
+    repeated = {
+        part: sum(row.tobytes() in seen for row in split.x)
+        for part, split in splits.items()
+        if part != "train" and len(split.y)
+    }
     low, high = dataset.train.x.min(axis=0), dataset.train.x.max(axis=0)
+    notes = _repeats({part: (n, len(splits[part].y)) for part, n in repeated.items()})
     return Facts(
         name=dataset.name,
         source=dataset.source,
@@ -106,25 +105,62 @@ def check(dataset: Dataset) -> Facts:
         high=float(high.max()),
         constant=int(np.count_nonzero(low == high)),
         classes=dataset.classes,
+        outputs=dataset.outputs,
         balance={part: (int(count.min()), int(count.max())) for part, count in counts.items()},
         repeated=repeated,
-        notes=tuple(_notes(counts, {} if dataset.repeats_expected else repeated)),
+        notes=(*(() if dataset.repeats_expected else notes), *_imbalances(counts)),
     )
 
 
-def _refuse_bad(where: str, split: Split, classes: int) -> None:
+def require_usable(dataset: Dataset) -> None:
+    """Refuse data that cannot be trained on.
+
+    Raises:
+        UserError: naming the split and the first offending row: wrong rank or type, x and y of different
+            length, features that differ between splits, no train or no test rows, NaN or infinity, a label
+            outside the classes, all training rows of one class.
+    """
+    for part, split in (("train", dataset.train), ("valid", dataset.valid), ("test", dataset.test)):
+        _refuse_bad(f"{dataset.name}, {part}", split, dataset.classes)
+        if split.x.shape[1:] != dataset.train.x.shape[1:]:
+            one, other = (" x ".join(map(str, s.x.shape[1:])) for s in (split, dataset.train))
+            raise UserError(
+                f"{dataset.name}, {part}: {one} features but train has {other}; all splits need the same ones"
+            )
+        if split.y.shape[1:] != dataset.train.y.shape[1:]:
+            raise UserError(
+                f"{dataset.name}, {part}: {split.y.shape[1]} targets but train has {dataset.train.y.shape[1]}"
+            )
+        if part != "valid" and len(split.y) == 0:
+            raise UserError(f"{dataset.name}, {part}: no rows; give at least one")
+    if dataset.classes is not None and len(np.unique(dataset.train.y)) < 2:
+        raise UserError(f"{dataset.name}, train: all labels are {dataset.train.y[0]}; give at least two classes")
+
+
+def _refuse_bad(where: str, split: Split, classes: int | None) -> None:
     x, y = split
-    if x.ndim != 2 or y.ndim != 1:
-        raise UserError(f"{where}: x has {x.ndim} dimensions and y has {y.ndim}; want 2 (rows, features) and 1 (rows)")
-    if x.shape[1] == 0:
+    if x.ndim < 2:
+        raise UserError(f"{where}: x has {x.ndim} dimensions; want rows, and features or pixels")
+    if x.dtype not in (np.uint8, np.float32):
+        raise UserError(f"{where}: x is {x.dtype}; want uint8 or float32")
+    if 0 in x.shape[1:]:
         raise UserError(f"{where}: no features; give at least one")
-    if x.dtype not in (np.uint8, np.float32) or y.dtype != np.int32:
-        raise UserError(f"{where}: x is {x.dtype} and y is {y.dtype}; want uint8 or float32, and int32")
     if len(x) != len(y):
-        raise UserError(f"{where}: {len(x)} rows in x but {len(y)} labels in y; want one label a row")
-    if x.dtype == np.float32 and not np.isfinite(x).all():
-        row, feature = np.argwhere(~np.isfinite(x))[0]
-        raise UserError(f"{where}: row {row}, feature {feature} is {x[row, feature]}; mend or drop the row")
+        raise UserError(f"{where}: {len(x)} rows in x but {len(y)} in y; want one label or target a row")
+    if classes is None and (y.ndim != 2 or y.dtype != np.float32):
+        raise UserError(
+            f"{where}: y is {y.dtype} with {y.ndim} dimensions and there are no classes; for regression give float32 "
+            "targets [rows, outputs], for classification the number of classes"
+        )
+    if classes is not None and (y.ndim != 1 or y.dtype != np.int32):
+        raise UserError(f"{where}: y is {y.dtype} with {y.ndim} dimensions; want int32 labels, one a row")
+    for name, values in (("feature", x), ("target", y)):
+        if values.dtype == np.float32 and not np.isfinite(values).all():
+            row, *place = np.argwhere(~np.isfinite(values))[0]
+            at = ", ".join(map(str, place))
+            raise UserError(f"{where}: row {row}, {name} {at} is {values[(row, *place)]}; mend or drop the row")
+    if classes is None:
+        return
     outside = np.flatnonzero((y < 0) | (y >= classes))
     if outside.size:
         raise UserError(
@@ -133,10 +169,15 @@ def _refuse_bad(where: str, split: Split, classes: int) -> None:
         )
 
 
-def _notes(counts: dict[str, Int[np.ndarray, "classes"]], repeated: dict[str, int]) -> Iterator[str]:
-    for part, n in repeated.items():
+def _repeats(repeated: dict[str, tuple[int, int]]) -> Iterator[str]:
+    for part, (n, rows) in repeated.items():
         if n:
-            yield f"{n:,} of {counts[part].sum():,} {part} rows are identical to a training row"
+            yield f"{n:,} of {rows:,} {part} rows are identical to a training row"
+
+
+def _imbalances(counts: dict[str, Int[np.ndarray, "classes"]]) -> Iterator[str]:
+    if not counts:
+        return
     for part, count in counts.items():
         absent = np.flatnonzero(count == 0)
         if absent.size:

@@ -1,36 +1,36 @@
-"""What a data set is: three splits of rows and integer labels, kept as NumPy arrays on the host."""
+"""What a data set is: three splits of examples and targets, kept as NumPy arrays on the host."""
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float32, Int, Int32, UInt8
 
 
 class Split(NamedTuple):
-    """Rows and their labels, as a pytree.
+    """Examples and their targets, as a pytree.
 
     Args:
-        x: one example a row: pixels 0..255 as uint8 (see `scale`), or float32 features as they are.
-        y: the class of each row, 0..classes-1.
+        x: one example a row, of any shape: pixels 0..255 as uint8, or float32 features as they are. Images are
+            [n, height, width] in grey and [n, height, width, channels] in colour.
+        y: the class of each example, 0..classes-1; or in regression its targets.
     """
 
-    x: UInt8[np.ndarray | Array, "n features"] | Float32[np.ndarray | Array, "n features"]
-    y: Int32[np.ndarray | Array, "n"]
+    x: UInt8[np.ndarray | Array, "n *features"] | Float32[np.ndarray | Array, "n *features"]
+    y: Int32[np.ndarray | Array, "n"] | Float32[np.ndarray | Array, "n outputs"]
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A named classification task in three splits.
+    """A named task in three splits: classification, or regression where the targets are floats.
 
     Args:
         name: as the user asked for it ("mnist5k").
         train: what the networks are fitted to.
         valid: what choices are made on; may be empty (no rows).
         test: what errors are reported on.
-        classes: number of classes; labels are 0..classes-1.
-        image_shape: (height, width) in pixels where every row is one grey image, else None.
+        classes: number of classes, labels being 0..classes-1; None in regression.
         source: one line: where the data come from.
         repeats_expected: the same row may stand in several splits without being a leak, because the
             population has only finitely many points (noiseless XOR).
@@ -40,32 +40,24 @@ class Dataset:
     train: Split
     valid: Split
     test: Split
-    classes: int
-    image_shape: tuple[int, int] | None = None
+    classes: int | None = None
     source: str = ""
     repeats_expected: bool = False
 
     @property
     def features(self) -> int:
-        """Number of features: the columns of x, the width of a network's input."""
-        return self.train.x.shape[1]
+        """Number of features of an example, the width of an MLP's input: of an image the pixels of all channels."""
+        return math.prod(self.train.x.shape[1:])
 
+    @property
+    def image_shape(self) -> tuple[int, ...] | None:
+        """(height, width) or (height, width, channels) where the examples are images, else None."""
+        return self.train.x.shape[1:] if self.train.x.ndim in (3, 4) else None
 
-def scale(
-    x: UInt8[np.ndarray | Array, "*shape"] | Float32[np.ndarray | Array, "*shape"],
-) -> Float32[Array, "*shape"]:
-    """Turn stored features into the numbers a network sees: x / 255 for uint8, x for float32.
-
-    It is meant for the inside of the compiled training loop, so that pixels stay one byte on the device.
-
-    Args:
-        x: uint8 pixels 0..255, or float32 features, of any shape.
-
-    Returns:
-        float32 of the same shape; pixels are in [0, 1].
-    """
-    x = jnp.asarray(x)
-    return x.astype(jnp.float32) / 255 if x.dtype == jnp.uint8 else x
+    @property
+    def outputs(self) -> int:
+        """Outputs of a network that learns it: one for each class, or for each target."""
+        return self.classes or self.train.y.shape[1]
 
 
 def stratified_holdout(

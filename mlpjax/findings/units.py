@@ -8,7 +8,7 @@ from jaxtyping import Int
 
 from mlpjax.data import Dataset, Split, scale
 from mlpjax.findings.selection import subset
-from mlpjax.landscape.objective import make_objective
+from mlpjax.landscape.loss import make_objective
 from mlpjax.landscape.symmetries import distinct_units
 from mlpjax.landscape.symmetry_breaking import Ranks, ranks, zero_gradients
 from mlpjax.models import MLP

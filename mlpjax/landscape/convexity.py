@@ -16,7 +16,8 @@ from jaxtyping import Array, Bool, Float, Key, PyTree
 
 from mlpjax.errors import UserError
 from mlpjax.landscape.curvature import Eigenpairs, eigenpairs, hessian_product
-from mlpjax.landscape.objective import Objective, known, require_finite_loss, require_same_form
+from mlpjax.landscape.loss import known, require_finite_loss, require_same_form
+from mlpjax.task import MeanLoss
 
 Draw: TypeAlias = Callable[[Key[Array, ""]], PyTree]
 """A random place in the landscape, such as `MLP.init`."""
@@ -47,7 +48,7 @@ class Chord(NamedTuple):
     """The first-order gap is below 0 by more than rounding: the loss is not convex."""
 
 
-def measure_chord(loss: Objective, place: Place, data: PyTree) -> Chord:
+def measure_chord(loss: MeanLoss, place: Place, data: PyTree) -> Chord:
     """Put one chord to the definitions of convexity.
 
     L is convex iff c(a, b, t) = (1 - t) L(a) + t L(b) - L((1 - t) a + t b) >= 0 for all a, b and 0 < t < 1, strictly
@@ -114,7 +115,7 @@ def random_place(draw: Draw, key: Key[Array, ""]) -> Place:
     return Place(start, end, jax.random.uniform(t_key, (), jax.tree.leaves(start)[0].dtype, 0.1, 0.9))
 
 
-def random_chords(loss: Objective, draw: Draw, data: PyTree, keys: Key[Array, " chords"]) -> tuple[Chord, Place]:
+def random_chords(loss: MeanLoss, draw: Draw, data: PyTree, keys: Key[Array, " chords"]) -> tuple[Chord, Place]:
     """Put many random chords to the definitions of convexity.
 
     Args:
@@ -137,7 +138,7 @@ def random_chords(loss: Objective, draw: Draw, data: PyTree, keys: Key[Array, " 
     return chords, random_place(draw, keys[jnp.argmin(chords.gap)])
 
 
-def lowest_curvature(loss: Objective, params: PyTree, data: PyTree, key: Key[Array, ""], steps: int = 60) -> Eigenpairs:
+def lowest_curvature(loss: MeanLoss, params: PyTree, data: PyTree, key: Key[Array, ""], steps: int = 60) -> Eigenpairs:
     """The smallest eigenvalue of the Hessian at one point, with its vector and residual, by Lanczos' method.
 
     The value is v'Hv of a unit vector v, so the smallest eigenvalue is no larger: below 0, by more than rounding, it

@@ -17,7 +17,8 @@ from matfree import stochtrace
 from mlpjax.errors import UserError
 from mlpjax.hashing import bernoulli
 from mlpjax.landscape.linear_algebra import eigh
-from mlpjax.landscape.objective import Objective, mean_over_batches
+from mlpjax.landscape.loss import mean_over_batches
+from mlpjax.task import MeanLoss
 
 LinearOperator: TypeAlias = Callable[[PyTree], PyTree]
 """v -> A v with a symmetric A, for a direction v in the form of the parameters."""
@@ -25,7 +26,7 @@ DENSE_ROWS = 64
 """Rows of a dense matrix that are computed side by side."""
 
 
-def hessian_product(loss: Objective, params: PyTree, data: PyTree, batch_size: int | None = None) -> LinearOperator:
+def hessian_product(loss: MeanLoss, params: PyTree, data: PyTree, batch_size: int | None = None) -> LinearOperator:
     """Products with the Hessian of the mean loss over the whole data: v -> H v, H = d^2 L / d theta^2.
 
     The gradient is differentiated forwards (Pearlmutter's R-operator). All examples at once, it is linearised a single

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from mlpjax.errors import UserError, require_choice
 from mlpjax.landscape.linear_algebra import one_by_one
-from mlpjax.landscape.objective import known, require_same_form
+from mlpjax.landscape.loss import known, require_same_form
 
 Biases: TypeAlias = Literal["zero", "joint"]
 """What a filter-normalised direction does to biases: leaves them where they are, or counts them into the filters."""

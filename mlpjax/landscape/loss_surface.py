@@ -11,21 +11,15 @@ from jaxtyping import Array, Float, Key, PyTree
 from mlpjax.errors import UserError
 from mlpjax.landscape.curvature import hessian_product
 from mlpjax.landscape.directions import cosine, displaced, filter_normalised, require_direction, stack
-from mlpjax.landscape.objective import (
-    Objective,
-    Stages,
-    known,
-    require_finite_loss,
-    require_same_form,
-    whole_loss,
-)
+from mlpjax.landscape.loss import Stages, known, require_finite_loss, require_same_form, whole_loss
+from mlpjax.task import MeanLoss
 
 POINTS_AT_ONCE = 4
 """Grid points that are evaluated side by side."""
 
 
 def slice_loss(
-    loss: Objective,
+    loss: MeanLoss,
     params: PyTree,
     data: PyTree,
     directions: PyTree,
@@ -124,7 +118,7 @@ class Health(NamedTuple):
 
 
 def health(
-    loss: Objective,
+    loss: MeanLoss,
     params: PyTree,
     data: PyTree,
     directions: PyTree,

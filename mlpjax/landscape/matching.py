@@ -15,11 +15,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 from scipy.optimize import linear_sum_assignment
 
+from mlpjax.activations import Invariance
 from mlpjax.errors import UserError
-from mlpjax.landscape.objective import require_same_form
+from mlpjax.landscape.loss import require_same_form
 from mlpjax.landscape.symmetries import (
     Element,
-    Invariance,
     act,
     balancing_factors,
     invariance_of,

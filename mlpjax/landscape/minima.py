@@ -18,7 +18,8 @@ from jaxtyping import Array, Float, Int, PyTree
 from mlpjax.errors import UserError
 from mlpjax.landscape.curvature import dense, hessian_product
 from mlpjax.landscape.linear_algebra import eigh
-from mlpjax.landscape.objective import Objective, known, require_finite_loss
+from mlpjax.landscape.loss import known, require_finite_loss
+from mlpjax.task import MeanLoss
 
 GRADIENT_NORM = 1e-10
 """Where the gradient is no longer than this, a network counts as stationary."""
@@ -73,7 +74,7 @@ class _Point(NamedTuple):
 
 
 def polish(
-    loss: Objective,
+    loss: MeanLoss,
     params: PyTree,
     data: PyTree,
     *,
@@ -173,7 +174,7 @@ class Certificate(NamedTuple):
 
 
 def classify(
-    loss: Objective, params: PyTree, data: PyTree, *, gradient_norm: float = GRADIENT_NORM, flat: float = FLAT
+    loss: MeanLoss, params: PyTree, data: PyTree, *, gradient_norm: float = GRADIENT_NORM, flat: float = FLAT
 ) -> Certificate:
     """Say what a point is: a minimum, a saddle, degenerate, on its way to infinity, or not stationary.
 

@@ -9,7 +9,8 @@ import optax
 from jaxtyping import Array, Float, Key, PyTree
 
 from mlpjax.errors import UserError, require_choice
-from mlpjax.landscape.objective import Objective, known, require_finite_loss, require_same_form
+from mlpjax.landscape.loss import known, require_finite_loss, require_same_form
+from mlpjax.task import MeanLoss
 
 CURVES: dict[str, Callable[[Float[Array, ""]], Float[Array, "3"]]] = {
     "polygon": lambda t: jnp.stack([jnp.maximum(0, 1 - 2 * t), 1 - jnp.abs(2 * t - 1), jnp.maximum(0, 2 * t - 1)]),
@@ -68,7 +69,7 @@ def on_curve(curve: str, start: PyTree, bend: PyTree, end: PyTree, t: Float[Arra
 
 
 def fit_curve(
-    loss: Objective,
+    loss: MeanLoss,
     start: PyTree,
     end: PyTree,
     data: PyTree,

@@ -7,7 +7,6 @@ of a linear network, of which only the scaled permutations are here, and PReLU's
 alpha -> 1/alpha.
 """
 
-import itertools
 from typing import NamedTuple, TypeAlias
 
 import jax
@@ -15,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from mlpjax.activations import ACTIVATIONS
+from mlpjax.activations import Invariance, activation_of
 from mlpjax.errors import UserError
-from mlpjax.landscape.objective import require_same_form
+from mlpjax.landscape.loss import require_same_form
 from mlpjax.models import MLP, dense_layers
 from mlpjax.typing import Params
 
@@ -25,43 +24,15 @@ BALANCING_SWEEPS = 1000
 """At most so many; three hidden layers take about 25 in float32."""
 
 
-class Invariance(NamedTuple):
-    """What an activation does with the sign and the size of its argument."""
-
-    flip: tuple[float, float] | None = None
-    """(g, o) with f(-z) = g f(z) + o for all z; None where there are no such numbers."""
-    homogeneous: bool = False
-    """Whether f(c z) = c f(z) for all c > 0."""
-
-
-_ODD = (-1.0, 0.0)
-INVARIANCES: dict[str, Invariance] = {
-    "identity": Invariance(_ODD, homogeneous=True),
-    "tanh": Invariance(_ODD),
-    "hard_tanh": Invariance(_ODD),
-    "softsign": Invariance(_ODD),
-    "sigmoid": Invariance((-1.0, 1.0)),
-    "sinc": Invariance((1.0, 0.0)),
-    "relu": Invariance(homogeneous=True),
-    "leaky_relu": Invariance(homogeneous=True),
-    "prelu": Invariance(homogeneous=True),
-}
-"""By the activation's name; those that are not here have none. (The step is one at 0 on either side, and not trained.)
-
-Source: H. J. Sussmann, Neural Networks 5, 589 (1992), for tanh; V. Kurkova and P. C. Kainen, Neural Computation 6, 543
-(1994), for sigmoid and others; B. Neyshabur et al., arXiv:1506.02617, for ReLU.
-"""
-
-
 def invariance_of(model: MLP) -> Invariance:
     """What the activation of a network's hidden layers allows; a flip that moves the next bias needs one."""
-    found = INVARIANCES.get(model.activation, Invariance())
+    found = activation_of(model.activation).invariance
     if model.bias == "none" and found.flip and found.flip[1] != 0:
         return found._replace(flip=None)
     return found
 
 
-class LayerElement(NamedTuple):
+class Units(NamedTuple):
     """What a group element does to one hidden layer: unit j becomes what unit order[j] was, with other weights."""
 
     order: Int[Array, " units"]
@@ -72,13 +43,11 @@ class LayerElement(NamedTuple):
     offset: Float[Array, " units"]
 
 
-Element: TypeAlias = tuple[LayerElement, ...]
-"""An element of the group: the `LayerElement` of every hidden layer."""
+Element: TypeAlias = tuple[Units, ...]
+"""An element of the group: the `Units` of every hidden layer."""
 
 
-def make_layer_element(
-    invariance: Invariance, order: Int[Array, " units"], factor: Float[Array, " units"]
-) -> LayerElement:
+def make_units(invariance: Invariance, order: Int[Array, " units"], factor: Float[Array, " units"]) -> Units:
     """One layer's part of a group element.
 
     Args:
@@ -89,9 +58,7 @@ def make_layer_element(
     """
     gain, offset = invariance.flip or (1.0, 0.0)
     flipped, size = factor < 0, jnp.abs(factor)
-    return LayerElement(
-        order, factor, jnp.where(flipped, gain * size, size), jnp.where(flipped, offset * size, 0 * size)
-    )
+    return Units(order, factor, jnp.where(flipped, gain * size, size), jnp.where(flipped, offset * size, 0 * size))
 
 
 def random_element(key: Key[Array, ""], model: MLP) -> Element:
@@ -110,7 +77,7 @@ def random_element(key: Key[Array, ""], model: MLP) -> Element:
             factor = jnp.exp(0.5 * jax.random.normal(size_key, (units,)))
         if invariance.flip:
             factor = jnp.where(jax.random.bernoulli(sign_key, shape=(units,)), -factor, factor)
-        element.append(make_layer_element(invariance, jax.random.permutation(order_key, units), factor))
+        element.append(make_units(invariance, jax.random.permutation(order_key, units), factor))
     return tuple(element)
 
 
@@ -134,7 +101,7 @@ def act(element: Element, params: Params) -> Params:
     return params
 
 
-def _act_on_layer(units: LayerElement, layer: int, params: Params) -> Params:
+def _act_on_layer(units: Units, layer: int, params: Params) -> Params:
     own, after = params[f"dense_{layer}"], params[f"dense_{layer + 1}"]
     order, (factor, gain, offset) = units.order, (part.astype(own["kernel"].dtype) for part in units[1:])
     moved = {"kernel": own["kernel"][:, order] * factor[None, :]}
@@ -200,7 +167,7 @@ def balanced(model: MLP, params: Params) -> Params:
     if not invariance.homogeneous:
         return jax.tree.map(jnp.asarray, params)
     factors = balancing_factors(params)
-    return act(tuple(make_layer_element(invariance, jnp.arange(len(factor)), factor) for factor in factors), params)
+    return act(tuple(make_units(invariance, jnp.arange(len(factor)), factor) for factor in factors), params)
 
 
 def _incoming(params: Params, layer: int) -> Float[Array, "units inputs"]:
@@ -241,7 +208,7 @@ def canonical(model: MLP, params: Params) -> Params:
         flipped = (projection < 0) & (invariance.flip is not None)
         sign = jnp.where(flipped, -jnp.ones_like(projection), 1.0)
         order = jnp.argsort(projection * sign)
-        params = _act_on_layer(make_layer_element(invariance, order, sign[order]), layer, params)
+        params = _act_on_layer(make_units(invariance, order, sign[order]), layer, params)
     return params
 
 
@@ -282,7 +249,7 @@ def equal_up_to_symmetry(model: MLP, a: Params, b: Params, tolerance: float = 1e
             return taken.at[unit].set(True), (unit, signs[sign])
 
         _, (order, sign) = jax.lax.scan(take, jnp.zeros(len(theirs), bool), _incoming(a, layer))
-        b = _act_on_layer(make_layer_element(invariance, order, sign), layer, b)
+        b = _act_on_layer(make_units(invariance, order, sign), layer, b)
     agree = []
     for name in a:
         one, other = (jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(tree[name])]) for tree in (a, b))
@@ -310,14 +277,10 @@ def dead_units(model: MLP, params: Params, x: Float[Array, "examples inputs"]) -
     """
     if len(x) < 2 or x.shape[1] != model.widths[0]:
         raise UserError(f"x {x.shape}: give at least 2 examples of the network's {model.widths[0]} inputs")
-    layers = dense_layers(params)
-    hidden = x
     dead = []
-    for layer, (dense, after) in enumerate(itertools.pairwise(layers)):
-        alpha = [params[f"alpha_{layer}"]] if model.activation == "prelu" else []
-        bias = dense["bias"] if "bias" in dense else jnp.zeros(dense["kernel"].shape[1], hidden.dtype)
-        hidden = ACTIVATIONS[model.activation](jnp.matmul(hidden, dense["kernel"]) + bias[None, :], *alpha)
-        constant = jnp.max(hidden, axis=0) == jnp.min(hidden, axis=0)
+    hidden = model.activations(params, x)[:-1]
+    for given, after in zip(hidden, dense_layers(params)[1:], strict=True):
+        constant = jnp.max(given, axis=0) == jnp.min(given, axis=0)
         dead.append(constant | jnp.all(jnp.asarray(after["kernel"]) == 0, axis=1))
     return dead
 

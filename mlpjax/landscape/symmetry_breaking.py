@@ -1,20 +1,18 @@
 """How equal hidden units part: what their start leaves without a gradient, and how far apart they have come."""
 
-import dataclasses
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
-from mlpjax.activations import ACTIVATIONS
 from mlpjax.landscape.linear_algebra import one_by_one
-from mlpjax.landscape.objective import Objective
 from mlpjax.models import MLP, dense_layers
+from mlpjax.task import MeanLoss
 from mlpjax.typing import Params
 
 
-def zero_gradients(loss: Objective, params: PyTree, data: PyTree) -> PyTree[Int[Array, ""]]:
+def zero_gradients(loss: MeanLoss, params: PyTree, data: PyTree) -> PyTree[Int[Array, ""]]:
     """How many entries of every leaf have a gradient that is exactly zero.
 
     From an all-zero start of x -> W_1 -> g -> W_2 with error delta, dL/dW_2 = g(0) delta and dL/dW_1 = x g'(0) (W_2
@@ -31,27 +29,6 @@ def zero_gradients(loss: Objective, params: PyTree, data: PyTree) -> PyTree[Int[
         For every leaf the number of its entries whose gradient is 0 to the last bit.
     """
     return jax.tree.map(lambda leaf: jnp.sum(leaf == 0, dtype=jnp.int32), jax.grad(loss)(params, data))
-
-
-def hidden_activations(model: MLP, params: Params, x: Float[Array, "batch inputs"]) -> list[Float[Array, "batch _"]]:
-    """What the hidden units give, without dropout: a_l = g(a_{l-1} W_l + b_l).
-
-    Args:
-        model: the network.
-        params: its parameters.
-        x: inputs.
-
-    Returns:
-        The activations [batch, units] of every hidden layer, from the first.
-    """
-    found = []
-    for layer in range(model.hidden_layers):
-        part = dataclasses.replace(
-            model, widths=model.widths[: layer + 2], output_activation="identity", dropout=(0.0,)
-        )
-        slope = (params[f"alpha_{layer}"],) if model.activation == "prelu" else ()
-        found.append(ACTIVATIONS[model.activation](part.apply(params, x), *slope))
-    return found
 
 
 class Ranks(NamedTuple):
@@ -82,7 +59,7 @@ def ranks(model: MLP, params: Params, x: Float[Array, "batch inputs"], tolerance
         return jnp.linalg.matrix_rank(matrix, rtol=tolerance).astype(jnp.int32)
 
     kernels = [layer["kernel"] for layer in dense_layers(params)[:-1]]
-    return Ranks(*(jnp.stack([*map(rank, of)]) for of in (kernels, hidden_activations(model, params, x))))
+    return Ranks(*(jnp.stack([*map(rank, of)]) for of in (kernels, model.activations(params, x)[:-1])))
 
 
 def spread(params: Params) -> Float[Array, " hidden_layers"]:

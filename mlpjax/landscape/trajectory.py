@@ -11,8 +11,9 @@ from jaxtyping import Array, Float, PyTree
 from mlpjax.errors import UserError
 from mlpjax.landscape.directions import displaced
 from mlpjax.landscape.linear_algebra import one_by_one
+from mlpjax.landscape.loss import require_same_form, whole_loss
 from mlpjax.landscape.loss_surface import POINTS_AT_ONCE, require_directions
-from mlpjax.landscape.objective import Objective, require_same_form, whole_loss
+from mlpjax.task import MeanLoss
 
 
 def random_walk_shares(points: int, k: int) -> Float[np.ndarray, " k"]:
@@ -84,7 +85,7 @@ class Track(NamedTuple):
 
 
 def track(
-    loss: Objective,
+    loss: MeanLoss,
     trajectory: PyTree,
     data: PyTree,
     centre: PyTree,

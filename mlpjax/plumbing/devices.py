@@ -29,3 +29,11 @@ def use_all_cores() -> None:
 def device_mesh(most: int) -> jax.sharding.Mesh:
     """A mesh of this process's devices, of `most` of them at most."""
     return jax.sharding.Mesh(np.asarray(jax.local_devices()[:most]), (AXIS,))
+
+
+def free_memory() -> float | None:
+    """Bytes that are free on this process's devices, on the fullest of them; None on a CPU, or where it is not told."""
+    reports = [device.memory_stats() for device in jax.local_devices() if device.platform != "cpu"]
+    if not reports or not all(reports):
+        return None
+    return float(min(report["bytes_limit"] - report.get("bytes_in_use", 0) for report in reports if report))

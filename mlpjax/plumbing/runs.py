@@ -31,6 +31,48 @@ class Checkpoints:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._stack = folder / "networks"
+        self._old_stack = folder / ".stack.old"
+        if self._old_stack.exists():  # killed while a longer one took its place
+            if self._stack.exists():
+                shutil.rmtree(self._old_stack)
+            else:
+                self._old_stack.rename(self._stack)
+
+    def claim(self, identity: Mapping[str, str]) -> None:
+        """Refuse to keep results of something else than what is kept already.
+
+        Args:
+            identity: all that decides the results, by name.
+
+        Raises:
+            UserError: what is kept was decided by something else; names what differs.
+        """
+        path = self.folder / "identity.json"
+        wanted = dict(identity)
+        if not path.exists():
+            if self._stack.exists() or self.names():
+                raise UserError(
+                    f"{self.folder}: checkpoints of another version of mlpjax; delete it, or choose another"
+                )
+            write_atomically(path, lambda file: file.write((json.dumps(wanted, indent=1) + "\n").encode()))
+            return
+        try:
+            kept = json.loads(path.read_text())
+            other = [
+                f"{name} {kept.get(name, 'not set')}, not {wanted.get(name, 'not set')}"
+                for name in sorted(kept | wanted)
+                if kept.get(name) != wanted.get(name)
+            ]
+        except (ValueError, TypeError, AttributeError) as error:
+            raise UserError(f"{path}: damaged ({error}); delete {self.folder} and run again") from error
+        if other:
+            raise UserError(
+                f"{self.folder} holds results for {'; '.join(other)}: choose another folder, or delete this one"
+            )
+
+    def names(self) -> list[str]:
+        """What is kept and not joined yet, in order."""
+        return sorted(path.stem for path in self.folder.glob("*.npz"))
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.npz"
@@ -63,41 +105,49 @@ class Checkpoints:
         """Forget what was saved under `name`."""
         self._path(name).unlink(missing_ok=True)
 
-    def stack(self, names: Sequence[str], rows: int) -> dict[str, np.ndarray]:
-        """Join what was saved under the names, along the first axis, into one .npy file for each array.
+    def stack(self, names: Sequence[str]) -> None:
+        """Join what was saved under the names, along the first axis, to the end of what was joined already.
 
-        What one name holds is read and written at a time, so that no more is in memory.
+        Each array becomes one .npy file. What one name holds is read and written at a time, so that no more is in
+        memory.
 
         Args:
             names: in the order in which to join them; what was saved under them is removed afterwards.
-            rows: how many rows they have in all.
-
-        Returns:
-            As `stacked`.
 
         Raises:
             UserError: a file is damaged.
         """
+        if not names:
+            return
         partial = self.folder / ".stack.tmp"
         shutil.rmtree(partial, ignore_errors=True)
+        joined = self.stacked()
+        rows = sum(self._rows(name) for name in names) + (len(next(iter(joined.values()))) if joined else 0)
         with ExitStack() as files:
             outputs: dict[str, IO[bytes]] = {}
-            for name in names:
-                for key, array in (self.load(name) or {}).items():
+            for part in (joined or {}, *(self.load(name) or {} for name in names)):
+                for key, array in part.items():
                     if key not in outputs:
                         path = partial / f"{key}.npy"
                         path.parent.mkdir(parents=True, exist_ok=True)
                         outputs[key] = files.enter_context(path.open("wb"))
                         header = np.lib.format.header_data_from_array_1_0(array) | {"shape": (rows, *array.shape[1:])}
+                        header["fortran_order"] = False
                         np.lib.format.write_array_header_1_0(outputs[key], header)
                     outputs[key].write(array.tobytes())
             for output in outputs.values():
                 output.flush()
                 os.fsync(output.fileno())
+        if joined is not None:
+            self._stack.rename(self._old_stack)
         partial.rename(self._stack)
+        shutil.rmtree(self._old_stack, ignore_errors=True)
         for name in names:
             self.remove(name)
-        return self.stacked() or {}
+
+    def _rows(self, name: str) -> int:
+        with np.load(self._path(name)) as arrays:
+            return len(arrays[arrays.files[0]])
 
     def stacked(self) -> dict[str, np.ndarray] | None:
         """What was joined, read-only arrays that are on disk until they are looked at; None where nothing was.

@@ -1,40 +1,19 @@
-"""What a landscape is of: the loss of one network, as a function of its parameters and the data."""
+"""The loss that a landscape is of: its whole value, in batches or in stages; what cannot be looked at is refused."""
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from mlpjax.activations import ACTIVATIONS
-from mlpjax.data import Split, scale
+from mlpjax.activations import activation_of
+from mlpjax.data import Split
 from mlpjax.errors import UserError
-from mlpjax.losses import LOSSES
 from mlpjax.models import MLP
-from mlpjax.typing import Params
-
-Objective: TypeAlias = Callable[[PyTree, PyTree], Float[Array, ""]]
-"""loss(params, data): the mean over the examples, which are the rows of every leaf of `data`."""
-
-
-def make_objective(model: MLP, loss: str) -> Objective:
-    """The mean loss of an MLP on a split, without dropout and penalties: L(theta) = mean_i loss(f(x_i; theta), y_i).
-
-    Args:
-        model: the network.
-        loss: name of the loss.
-
-    Returns:
-        `objective(params, split)`, computed in the floating-point type of the parameters.
-    """
-
-    def objective(params: Params, split: Split) -> Float[Array, ""]:
-        x = scale(split.x).astype(jax.tree.leaves(params)[0].dtype)
-        return jnp.mean(LOSSES[loss](model.apply(params, x), jnp.asarray(split.y)))
-
-    return objective
+from mlpjax.task import MeanLoss, Task
+from mlpjax.typing import Params, Variables
 
 
 class Stages(NamedTuple):
@@ -46,31 +25,33 @@ class Stages(NamedTuple):
     """(z, params, data) -> the mean over the examples; without what `first` reads of the parameters."""
 
 
-def make_stages(model: MLP, loss: str) -> Stages:
-    """The loss that `make_objective` makes, cut behind the sums of the first layer: z = x W_0 + b_0.
+def make_stages(model: MLP, task: Task) -> Stages:
+    """The loss that `mean_loss` makes of an MLP's task, cut behind the sums of the first layer: z = x W_0 + b_0.
 
     Args:
         model: the network.
-        loss: name of the loss.
+        task: its task, with no wrapper that changes what it predicts.
 
     Returns:
         Both stages, each of (params, split), computed in the floating-point type of the parameters.
     """
+    hidden, output = activation_of(model.activation), activation_of(model.output_activation)
     behind = dataclasses.replace(model, widths=model.widths[1:], dropout=(0.0,)) if model.hidden_layers else None
 
     def first(params: Params, split: Split) -> Float[Array, "examples units"]:
         layer = params["dense_0"]
-        z = scale(split.x).astype(layer["kernel"].dtype) @ layer["kernel"]
+        x = task.prepare(split.x).astype(layer["kernel"].dtype)
+        z = x.reshape(len(x), -1) @ layer["kernel"]
         return z + layer["bias"][None] if "bias" in layer else z
 
     def rest(z: Float[Array, "examples units"], params: Params, split: Split) -> Float[Array, ""]:
         if behind is None:
-            return jnp.mean(LOSSES[loss](ACTIVATIONS[model.output_activation](z), jnp.asarray(split.y)))
-        slope = [params["alpha_0"]] if model.activation == "prelu" else []
+            return jnp.mean(task.losses(output.function(z), jnp.asarray(split.y)))
+        slope = [params["alpha_0"]] if "alpha_0" in params else []
         layers = [name.rsplit("_", 1) for name in params if not name.endswith("_0")]
         later = {f"{kind}_{int(layer) - 1}": params[f"{kind}_{layer}"] for kind, layer in layers}
-        outputs = behind.apply(later, ACTIVATIONS[model.activation](z, *slope))
-        return jnp.mean(LOSSES[loss](outputs, jnp.asarray(split.y)))
+        outputs, _ = behind.apply(Variables(later), hidden.function(z, *slope))
+        return jnp.mean(task.losses(outputs, jnp.asarray(split.y)))
 
     return Stages(first, rest)
 
@@ -149,7 +130,7 @@ def mean_over_batches(function: Callable[[PyTree], PyTree], data: PyTree, batch_
     return jax.tree.map(lambda *leaves: sum(leaves[1:], leaves[0]), *parts)
 
 
-def whole_loss(loss: Objective, params: PyTree, data: PyTree, batch_size: int | None = None) -> Float[Array, ""]:
+def whole_loss(loss: MeanLoss, params: PyTree, data: PyTree, batch_size: int | None = None) -> Float[Array, ""]:
     """The loss over the whole data, all at once or in batches, with matrix products of the highest precision.
 
     Args:
