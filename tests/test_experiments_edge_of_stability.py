@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from conftest import load_experiment
 from jax.flatten_util import ravel_pytree
+from mlpjax.landscape.objective import make_objective
 
 from mlpjax import MLP, Dataset, Split, load
 from mlpjax.claims import run_experiment
-from mlpjax.landscape.objective import make_objective
 
 
 @pytest.fixture(scope="module")

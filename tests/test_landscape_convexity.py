@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from mlpjax import MLP, Split, UserError, map_seeds
 from mlpjax.landscape.convexity import Place, lowest_curvature, measure_chord, random_chords, random_place
-from mlpjax.landscape.objective import known, make_objective
+from mlpjax.landscape.loss import known
+from mlpjax.recipe import Recipe
+from mlpjax.task import classification, mean_loss
 from mlpjax.typing import Params
 
 KEY = jax.random.key(0)
@@ -33,7 +35,7 @@ def digits(classes: int, examples: int = 40, features: int = 6) -> Split:
 
 def drawer(model: MLP, size: float = 1.0):
     """Normal parameters, in the floating-point type that is the default where they are drawn."""
-    flat, unravel = jax.flatten_util.ravel_pytree(model.init(KEY))
+    flat, unravel = jax.flatten_util.ravel_pytree(model.init(KEY).params)
 
     def draw(key) -> Params:
         drawn = size * jax.random.normal(key, flat.shape, jnp.float32)
@@ -120,7 +122,9 @@ def test_the_place_of_the_lowest_gap_shows_the_hill_of_a_double_well():
 def test_linear_models_show_no_false_violation(model, loss, classes, dtype, size):
     draw = drawer(model, size)
     with jax.enable_x64(dtype == "float64"):
-        chords, _ = random_chords(make_objective(model, loss), draw, digits(classes), jax.random.split(KEY, 504))
+        chords, _ = random_chords(
+            mean_loss(classification(model, Recipe(loss=loss))), draw, digits(classes), jax.random.split(KEY, 504)
+        )
         assert chords.gap.dtype == dtype
         assert not chords.violates.any()
         assert not chords.violates_tangent.any()
@@ -141,13 +145,13 @@ def test_log_sum_exp_is_convex_and_flat_along_equal_shifts():
 def test_a_network_with_hidden_units_violates_and_swapped_units_show_why():
     """A network and itself with two units swapped have one loss, and the chord between them passes below it."""
     model, split = MLP((6, 5, 1), "tanh", bias="same"), digits(2)
-    loss = make_objective(model, "squared_error")
+    loss = mean_loss(classification(model, Recipe(loss="squared_error")))
     chords, worst = random_chords(loss, drawer(model, 2.0), split, jax.random.split(KEY, 200))
     assert chords.violates.any()
     assert measure_chord(loss, worst, split).violates
 
-    target = model.apply(params := model.init(KEY), jnp.asarray(split.x))
-    fitted = lambda p, s: jnp.mean((model.apply(p, jnp.asarray(s.x)) - target) ** 2)  # noqa: E731
+    target = model.activations(params := model.init(KEY).params, jnp.asarray(split.x))[-1]
+    fitted = lambda p, s: jnp.mean((model.activations(p, jnp.asarray(s.x))[-1] - target) ** 2)  # noqa: E731
     swap = jnp.array([1, 0, 2, 3, 4])
     swapped = {
         "dense_0": {"kernel": params["dense_0"]["kernel"][:, swap], "bias": params["dense_0"]["bias"][swap]},

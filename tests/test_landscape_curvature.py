@@ -19,16 +19,17 @@ from mlpjax.landscape.curvature import (
     spectral_density,
     trace,
 )
-from mlpjax.landscape.objective import make_objective
 from mlpjax.losses import cross_entropy
+from mlpjax.recipe import Recipe
+from mlpjax.task import classification, mean_loss
 
 MODEL = MLP((4, 5, 3), activation="tanh", bias="same")
-LOSS = make_objective(MODEL, "cross_entropy")
+LOSS = mean_loss(classification(MODEL, Recipe(loss="cross_entropy")))
 KEY = jax.random.key(0)
 
 
 def network(seed=0, model=MODEL):
-    return model.init(jax.random.key(seed))
+    return model.init(jax.random.key(seed)).params
 
 
 def examples(n=20):
@@ -78,7 +79,7 @@ def test_the_hessian_is_the_one_of_jax(batch_size):
 def test_the_gauss_newton_matrix_is_that_of_its_formula(batch_size):
     params, data = network(), examples()
     flat, unravel = ravel_pytree(params)
-    outputs = lambda p, split: MODEL.apply(p, split.x)  # noqa: E731
+    outputs = lambda p, split: MODEL.activations(p, split.x)[-1]  # noqa: E731
     loss = lambda f, split: jnp.mean(cross_entropy(f, split.y))  # noqa: E731
     jacobian = jax.jacobian(lambda v: outputs(unravel(v), data))(flat)
     p = jax.nn.softmax(outputs(params, data))
@@ -93,12 +94,12 @@ def test_without_a_hidden_layer_the_gauss_newton_matrix_is_the_hessian():
     model = MLP((4, 3))
     params, data = network(model=model), examples()
     product = gauss_newton_product(
-        lambda p, split: model.apply(p, split.x),
+        lambda p, split: model.activations(p, split.x)[-1],
         lambda f, split: jnp.mean(cross_entropy(f, split.y)),
         params,
         data,
     )
-    hessian = hessian_product(make_objective(model, "cross_entropy"), params, data)
+    hessian = hessian_product(mean_loss(classification(model, Recipe(loss="cross_entropy"))), params, data)
     np.testing.assert_allclose(dense(product, params), dense(hessian, params), atol=1e-6)
 
 

@@ -28,7 +28,7 @@ KEY = jax.random.key(0)
 
 
 def test_each_neuron_of_a_direction_is_as_long_as_the_networks_own():
-    params = MLP((5, 7, 3), activation="prelu", bias="same").init(KEY)
+    params = MLP((5, 7, 3), activation="prelu", bias="same").init(KEY).params
     direction = filter_normalised(jax.random.key(1), params)
     for layer, moved in zip(dense_layers(params), dense_layers(direction), strict=True):
         own = np.linalg.norm(layer["kernel"], axis=0)
@@ -40,7 +40,7 @@ def test_each_neuron_of_a_direction_is_as_long_as_the_networks_own():
 
 
 def test_a_bias_can_count_into_its_neuron():
-    params = MLP((5, 7, 3), activation="prelu", bias="same").init(KEY)
+    params = MLP((5, 7, 3), activation="prelu", bias="same").init(KEY).params
     direction = filter_normalised(jax.random.key(1), params, "joint")
 
     def lengths(layer):
@@ -89,7 +89,7 @@ def test_a_dead_neuron_does_not_move_and_a_single_input_keeps_its_size():
 
 
 def test_directions_are_random_and_repeatable():
-    params = MLP((30, 20, 10)).init(KEY)
+    params = MLP((30, 20, 10)).init(KEY).params
     one, again, other = (filter_normalised(jax.random.key(seed), params) for seed in (1, 1, 2))
     np.testing.assert_allclose(cosine(one, again), 1.0, rtol=1e-5)
     assert abs(cosine(one, other)) < 0.2
@@ -117,7 +117,7 @@ def test_directions_follow_the_type_of_the_network():
 @settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 1000), near=st.sampled_from([0.0, 1e-3, 1.0]))
 def test_the_orthogonal_part_is_orthogonal_even_of_nearly_parallel_directions(seed, near):
-    params = MLP((8, 6, 4), bias="same").init(KEY)
+    params = MLP((8, 6, 4), bias="same").init(KEY).params
     keys = jax.random.split(jax.random.key(seed))
     t, other = (filter_normalised(key, params) for key in keys)
     d = jax.tree.map(lambda x, y: x + (near and 1 / near) * y, other, t)
@@ -201,7 +201,7 @@ def test_eigenvectors_are_directions():
 
 
 def test_what_is_no_direction_is_refused():
-    params, other = MLP((4, 3, 2)).init(KEY), MLP((4, 5, 2)).init(KEY)
+    params, other = MLP((4, 3, 2)).init(KEY).params, MLP((4, 5, 2)).init(KEY).params
     zero = jax.tree.map(jnp.zeros_like, params)
     d = random_normal(KEY, params)
     with pytest.raises(UserError, match="length 0"):

@@ -5,17 +5,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlpjax import MLP, Split, UserError, evaluate
-from mlpjax.landscape.objective import (
+from mlpjax import MLP, Recipe, Split, UserError, Variables, evaluate
+from mlpjax.landscape.loss import (
     known,
-    make_objective,
     mean_over_batches,
     require_finite_loss,
     require_same_form,
 )
+from mlpjax.task import classification, mean_loss
 
 MODEL = MLP((4, 5, 3))
-PARAMS = MODEL.init(jax.random.key(0))
+PARAMS = MODEL.init(jax.random.key(0)).params
+TASK = classification(MODEL, Recipe())
 
 
 def pixels(n=10):
@@ -24,15 +25,15 @@ def pixels(n=10):
 
 
 def test_the_objective_is_the_loss_that_training_reports():
-    found = make_objective(MODEL, "cross_entropy")(PARAMS, pixels())
-    np.testing.assert_allclose(found, evaluate(MODEL, "cross_entropy", PARAMS, pixels())[0], rtol=1e-6)
+    found = mean_loss(TASK)(PARAMS, pixels())
+    np.testing.assert_allclose(found, evaluate(TASK, Variables(PARAMS), pixels())["loss"], rtol=1e-6)
 
 
 def test_the_objective_computes_in_the_type_of_the_parameters():
     with jax.enable_x64(True):
         double = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), PARAMS)
-        assert make_objective(MODEL, "cross_entropy")(double, pixels()).dtype == jnp.float64
-    assert make_objective(MODEL, "cross_entropy")(PARAMS, pixels()).dtype == jnp.float32
+        assert mean_loss(TASK)(double, pixels()).dtype == jnp.float64
+    assert mean_loss(TASK)(PARAMS, pixels()).dtype == jnp.float32
 
 
 @settings(max_examples=20, deadline=None)
@@ -52,13 +53,13 @@ def test_networks_of_two_forms_are_refused_by_name():
     with pytest.raises(UserError, match=r"dense_0/kernel is \(4, 5\) in one and \(4, 6\) in the other"):
         require_same_form(
             PARAMS,
-            MLP((4, 6, 3)).init(jax.random.key(0))
+            MLP((4, 6, 3)).init(jax.random.key(0)).params
             | {"dense_1": PARAMS["dense_1"]}
             | {"dense_0": PARAMS["dense_0"] | {"kernel": jnp.zeros((4, 6))}},
         )
     with pytest.raises(UserError, match=r"dense_2/bias is missing in one"):
-        require_same_form(PARAMS, MLP((4, 5, 3, 3)).init(jax.random.key(0)))
-    require_same_form(PARAMS, MODEL.init(jax.random.key(1)))
+        require_same_form(PARAMS, MLP((4, 5, 3, 3)).init(jax.random.key(0)).params)
+    require_same_form(PARAMS, MODEL.init(jax.random.key(1)).params)
 
 
 def test_a_loss_that_is_known_to_be_nan_is_refused():

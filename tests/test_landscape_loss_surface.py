@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from mlpjax import MLP, Split, UserError
 from mlpjax.landscape.directions import cosine, filter_normalised, random_normal, stack
+from mlpjax.landscape.loss import make_stages
 from mlpjax.landscape.loss_surface import health, slice_loss, slice_stages
-from mlpjax.landscape.objective import make_objective, make_stages
+from mlpjax.recipe import Recipe
+from mlpjax.task import classification, mean_loss
 
 KEY = jax.random.key(0)
 STEPS = jnp.linspace(-1, 1, 21)
@@ -50,7 +52,7 @@ def test_slices_have_any_dimension(dimensions):
 
 def test_a_slice_of_a_network_is_a_loop_over_networks():
     model = MLP((5, 6, 3), activation="tanh")
-    params, loss = model.init(KEY), make_objective(model, "cross_entropy")
+    params, loss = model.init(KEY).params, mean_loss(classification(model, Recipe(loss="cross_entropy")))
     rng = np.random.default_rng(0)
     data = Split(rng.normal(size=(11, 5)).astype(np.float32), rng.integers(0, 3, 11))
     directions = stack(*(filter_normalised(jax.random.key(seed), params) for seed in (1, 2)))
@@ -74,15 +76,17 @@ def test_a_slice_of_a_network_is_a_loop_over_networks():
 )
 @pytest.mark.parametrize("batch_size", [None, 4])
 def test_a_first_layer_worked_out_once_gives_the_same_slice(model, batch_size):
-    params = model.init(KEY)
+    params = model.init(KEY).params
     rng = np.random.default_rng(0)
     data = Split(rng.normal(size=(11, 5)).astype(np.float32), rng.integers(0, 3, 11))
     with jax.enable_x64(True):
         params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), params)
         directions = stack(*(random_normal(jax.random.key(seed), params) for seed in (1, 2)))
         steps = jnp.linspace(-1, 1, 3), jnp.linspace(-2, 1, 4)
-        whole = slice_loss(make_objective(model, "squared_error"), params, data, directions, steps, batch_size)
-        cut = slice_stages(make_stages(model, "squared_error"), params, data, directions, steps, batch_size)
+        whole = slice_loss(
+            mean_loss(classification(model, Recipe(loss="squared_error"))), params, data, directions, steps, batch_size
+        )
+        cut = slice_stages(make_stages(model, task), params, data, directions, steps, batch_size)
     assert cut.shape == (3, 4)
     np.testing.assert_allclose(cut, whole, rtol=1e-12)
 
@@ -130,7 +134,7 @@ def network():
     model = MLP((8, 10, 3), activation="tanh", bias="same")
     rng = np.random.default_rng(1)
     data = Split(jnp.asarray(rng.normal(size=(50, 8)).astype(np.float32)), jnp.asarray(rng.integers(0, 3, 50)))
-    return make_objective(model, "cross_entropy"), model.init(KEY), data
+    return mean_loss(classification(model, Recipe(loss="cross_entropy"))), model.init(KEY).params, data
 
 
 @pytest.mark.parametrize("batch_size", [None, 20])

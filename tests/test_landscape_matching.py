@@ -29,7 +29,7 @@ def test_a_planted_element_is_recovered_in_100_of_100_trials(activation):
 
     @jax.jit
     def plant(key):
-        params = model.init(key)
+        params = model.init(key).params
         return params, act(random_element(jax.random.fold_in(key, 1), model), params)
 
     recovered = 0
@@ -50,13 +50,13 @@ def test_a_planted_element_is_recovered_in_100_of_100_trials(activation):
 def test_matching_never_increases_the_distance_and_keeps_the_function(seed, activation, widths, bias):
     model = MLP(widths, activation, bias=bias)
     keys = jax.random.split(jax.random.key(seed), 4)
-    a, b = model.init(keys[0]), model.init(keys[1])
+    a, b = model.init(keys[0]).params, model.init(keys[1]).params
     found = match(model, a, b, keys[2], restarts=1)
     moved = act(found.element, b)
     assert found.distance <= distance(a, b) * (1 + 1e-6)
     np.testing.assert_allclose(found.distance, distance(a, moved), rtol=1e-5)
     x = jax.random.normal(keys[3], (10, widths[0]))
-    np.testing.assert_allclose(model.apply(moved, x), model.apply(b, x), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(model.activations(moved, x)[-1], model.activations(b, x)[-1], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("activation", ["gelu", "tanh", "sinc"])
@@ -75,7 +75,7 @@ def test_small_networks_are_matched_as_well_as_by_trying_everything(widths, acti
     elements = jax.tree.map(lambda *leaves: jnp.stack(leaves), *itertools.product(*layers))
     everywhere = jax.jit(jax.vmap(act, in_axes=(0, None)))
     for seed in range(5):
-        a, b = model.init(jax.random.key(seed)), model.init(jax.random.key(100 + seed))
+        a, b = model.init(jax.random.key(seed)).params, model.init(jax.random.key(100 + seed)).params
         moved = everywhere(elements, b)
         gaps = [
             np.sum((x - y[None]) ** 2, axis=tuple(range(1, x.ndim)))
@@ -88,7 +88,7 @@ def test_small_networks_are_matched_as_well_as_by_trying_everything(widths, acti
 def test_flipped_sigmoids_are_found_where_they_have_moved_the_next_bias_far():
     model = MLP((5, 30, 4, 2), "sigmoid", bias="same")
     for seed in range(10):
-        a = model.init(jax.random.key(seed))
+        a = model.init(jax.random.key(seed)).params
         a["dense_1"]["kernel"] = jnp.abs(a["dense_1"]["kernel"]) + 1
         b = act(random_element(jax.random.key(seed), model), a)
         assert jnp.max(jnp.abs(b["dense_1"]["bias"])) > 10
@@ -97,7 +97,7 @@ def test_flipped_sigmoids_are_found_where_they_have_moved_the_next_bias_far():
 
 def test_the_element_that_is_found_is_the_one_that_was_planted():
     model = MLP((20, 15, 10, 4), "relu", bias="same")
-    params = model.init(KEY)
+    params = model.init(KEY).params
     planted = random_element(jax.random.key(1), model)
     for units, back in zip(planted, match(model, params, act(planted, params), KEY).element, strict=True):
         assert (units.order[back.order] == jnp.arange(len(back.order))).all()
@@ -106,7 +106,7 @@ def test_the_element_that_is_found_is_the_one_that_was_planted():
 
 def test_restarts_help_and_the_same_key_gives_the_same_match():
     model = MLP((2, 12, 12, 12, 2), "tanh", bias="same")
-    a, b = model.init(KEY), model.init(jax.random.key(1))
+    a, b = model.init(KEY).params, model.init(jax.random.key(1)).params
     once, again, more = (match(model, a, b, KEY, restarts).distance for restarts in (0, 0, 20))
     assert once == again
     assert more < once < distance(a, b)
@@ -114,7 +114,7 @@ def test_restarts_help_and_the_same_key_gives_the_same_match():
 
 def test_a_network_matches_itself_in_one_pass():
     model = MLP((5, 7, 6, 2), "gelu")
-    params = model.init(KEY)
+    params = model.init(KEY).params
     found = match(model, params, params, KEY)
     assert (found.distance, found.passes) == (0, 0)
 
@@ -122,7 +122,7 @@ def test_a_network_matches_itself_in_one_pass():
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
 def test_merged_copies_are_the_network_itself(activation):
     model = MLP((6, 10, 8, 3), activation, bias="same")
-    params = model.init(KEY)
+    params = model.init(KEY).params
     copies = [params, *(act(random_element(jax.random.key(seed), model), params) for seed in (1, 2))]
     merged = merge(model, copies, KEY)
     for one, other in zip(jax.tree.leaves(merged), jax.tree.leaves(params), strict=True):
@@ -133,7 +133,7 @@ def test_merged_copies_are_the_network_itself(activation):
 
 def test_merging_two_is_the_midpoint_after_matching():
     model = MLP((3, 5, 2), "gelu", bias="same")
-    a, b = model.init(KEY), model.init(jax.random.key(1))
+    a, b = model.init(KEY).params, model.init(jax.random.key(1)).params
     moved = act(match(model, a, b, KEY).element, b)
     for one, x, y in zip(*map(jax.tree.leaves, (merge(model, [a, b], KEY), a, moved)), strict=True):
         np.testing.assert_allclose(one, (x + y) / 2, rtol=1e-6)
@@ -142,8 +142,8 @@ def test_merging_two_is_the_midpoint_after_matching():
 def test_two_shapes_nan_and_negative_restarts_are_refused():
     model = MLP((3, 4, 2))
     with pytest.raises(UserError, match="not a finite number"):
-        match(model, model.init(KEY), jax.tree.map(lambda leaf: leaf * jnp.nan, model.init(KEY)), KEY)
+        match(model, model.init(KEY).params, jax.tree.map(lambda leaf: leaf * jnp.nan, model.init(KEY).params), KEY)
     with pytest.raises(UserError, match="dense_0/bias"):
-        match(model, model.init(KEY), MLP((3, 5, 2)).init(KEY), KEY)
+        match(model, model.init(KEY).params, MLP((3, 5, 2)).init(KEY).params, KEY)
     with pytest.raises(UserError, match="restarts -1: must be at least 0"):
-        match(model, model.init(KEY), model.init(KEY), KEY, restarts=-1)
+        match(model, model.init(KEY).params, model.init(KEY).params, KEY, restarts=-1)

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from mlpjax.data import Split
 from mlpjax.errors import UserError
 from mlpjax.landscape.minima import Certificate, Kind, Polished, classify, polish
-from mlpjax.landscape.objective import make_objective
+from mlpjax.lift import map_seeds
 from mlpjax.models import MLP
-from mlpjax.seeds import map_seeds
+from mlpjax.recipe import Recipe
+from mlpjax.task import classification, mean_loss
 
 NONE = jnp.zeros(0)
 
@@ -206,10 +207,10 @@ def test_minima_at_infinity_run_away(loss: Callable[..., Any], floor: float) -> 
 def test_certificate_agrees_with_scipy_on_a_network() -> None:
     model = MLP((2, 3, 1), "tanh", bias="same", initializer="normal")
     with jax.enable_x64(False):
-        start = model.init(jax.random.key(2))
+        start = model.init(jax.random.key(2)).params
     rng = np.random.default_rng(1)
     split = Split(rng.standard_normal((40, 2)).astype(np.float32), rng.standard_normal((40, 1)))
-    objective = make_objective(model, "squared_error")
+    objective = mean_loss(classification(model, Recipe(loss="squared_error")))
     polished, found = end(objective, start, split, steps=300)
     assert found.kind == Kind.MINIMUM
     there, unravel = jax.flatten_util.ravel_pytree(polished.params)

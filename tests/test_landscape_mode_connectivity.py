@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from mlpjax import MLP, Split, UserError
 from mlpjax.landscape.mode_connectivity import barrier, fit_curve, line, on_curve
-from mlpjax.landscape.objective import make_objective
+from mlpjax.recipe import Recipe
+from mlpjax.task import classification, mean_loss
 
 T = jnp.linspace(0, 1, 101)
 LEFT, RIGHT = {"x": jnp.float32(-1), "y": jnp.float32(0)}, {"x": jnp.float32(1), "y": jnp.float32(0)}
@@ -108,7 +109,7 @@ def test_curves_of_networks_are_fitted_side_by_side():
     model = MLP((2, 6, 2), "tanh")
     x = jax.random.normal(jax.random.key(0), (40, 2))
     data = Split(x, (x[:, 0] * x[:, 1] > 0).astype(jnp.int32))
-    loss = make_objective(model, "cross_entropy")
+    loss = mean_loss(classification(model, Recipe(loss="cross_entropy")))
     starts, ends = (jax.vmap(model.init)(jax.random.split(jax.random.key(seed), 3)) for seed in (1, 2))
     keys = jax.random.split(jax.random.key(3), 3)
 

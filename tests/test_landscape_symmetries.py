@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from mlpjax import UserError
 from mlpjax.activations import ACTIVATIONS
 from mlpjax.landscape.symmetries import (
-    INVARIANCES,
     act,
     balanced,
     balancing_factors,
@@ -37,17 +36,17 @@ def assert_close(found, expected, rtol):
 
 @pytest.mark.parametrize("name", [name for name in ACTIVATIONS if name != "step"])
 def test_the_table_of_invariances_says_what_the_activations_do(name):
-    """Also of those that are not in it: no flip f(-z) = g f(z) + o, and no scale."""
+    """Also of those that have none: no flip f(-z) = g f(z) + o, and no scale."""
     with jax.enable_x64(True):
         z = np.linspace(-3, 3, 61)
         slope = (jnp.asarray(0.3),) if name == "prelu" else ()
-        plus, minus, twice = (np.asarray(ACTIVATIONS[name](jnp.asarray(x), *slope)) for x in (z, -z, 2.5 * z))
+        plus, minus, twice = (np.asarray(ACTIVATIONS[name].function(jnp.asarray(x), *slope)) for x in (z, -z, 2.5 * z))
     fit, residual, *_ = np.linalg.lstsq(np.stack([plus, np.ones_like(plus)], axis=1), minus)
-    found = INVARIANCES.get(name)
-    if found and found.flip:
+    found = ACTIVATIONS[name].invariance
+    if found.flip:
         np.testing.assert_allclose(fit, found.flip, atol=1e-12)
-    assert (residual.sum() < 1e-20) == bool(found and found.flip)
-    assert np.allclose(twice, 2.5 * plus) == bool(found and found.homogeneous)
+    assert (residual.sum() < 1e-20) == bool(found.flip)
+    assert np.allclose(twice, 2.5 * plus) == found.homogeneous
 
 
 @functools.cache
@@ -61,11 +60,11 @@ def make_check(activation, bias):
         x = jax.random.normal(data_key, (20, 4), dtype)
         moved = act(random_element(element_key, model), params)
         form = canonical(model, params)
-        outputs = model.apply(params, x)
+        outputs = model.activations(params, x)[-1]
         return {
             "weights": furthest(params, moved),
-            "function": jnp.max(jnp.abs(model.apply(moved, x) - outputs)),
-            "canonical function": jnp.max(jnp.abs(model.apply(form, x) - outputs)),
+            "function": jnp.max(jnp.abs(model.activations(moved, x)[-1] - outputs)),
+            "canonical function": jnp.max(jnp.abs(model.activations(form, x)[-1] - outputs)),
             "canonical form": furthest(form, canonical(model, moved)),
             "equal": equal_up_to_symmetry(model, params, moved, 10 * TOLERANCES[dtype.name]),
         }
@@ -140,7 +139,7 @@ def test_random_elements_permute_flip_and_scale_and_go_under_vmap():
 
 def test_balancing_finds_the_shortest_network():
     model = MLP((4, 6, 5, 3), "relu", bias="same")
-    params = act(random_element(jax.random.key(1), model), model.init(KEY))
+    params = act(random_element(jax.random.key(1), model), model.init(KEY).params)
     found = balanced(model, params)
     for layer, after in zip(dense_layers(found)[:-1], dense_layers(found)[1:], strict=True):
         incoming = np.sum(np.asarray(layer["kernel"]) ** 2, axis=0) + np.asarray(layer["bias"]) ** 2
@@ -155,7 +154,7 @@ def test_balancing_finds_the_shortest_network():
 
 
 def test_units_without_weights_on_one_side_keep_their_scale():
-    params = MLP((2, 3, 2), "relu").init(KEY)
+    params = MLP((2, 3, 2), "relu").init(KEY).params
     params["dense_0"]["kernel"] = params["dense_0"]["kernel"].at[:, 0].set(0)
     params["dense_1"]["kernel"] = params["dense_1"]["kernel"].at[1].set(0)
     (factors,) = balancing_factors(params)
@@ -165,7 +164,7 @@ def test_units_without_weights_on_one_side_keep_their_scale():
 @pytest.mark.parametrize("activation", ["relu", "tanh", "gelu"])
 def test_other_networks_are_not_equal(activation):
     model = MLP((3, 6, 5, 2), activation, bias="same")
-    a, b = model.init(KEY), model.init(jax.random.key(1))
+    a, b = model.init(KEY).params, model.init(jax.random.key(1)).params
     assert not equal_up_to_symmetry(model, a, b)
     nudged = jax.tree.map(lambda leaf: leaf, a)
     nudged["dense_1"]["bias"] = nudged["dense_1"]["bias"].at[2].add(1e-2)
@@ -184,18 +183,18 @@ def test_a_unit_is_no_partner_twice():
 
 def test_wide_networks_are_equal_though_their_sorting_may_tip():
     model = MLP((20, 300, 200, 5), "relu", bias="same")
-    params = model.init(KEY)
+    params = model.init(KEY).params
     equal = jax.jit(lambda a, b: equal_up_to_symmetry(model, a, b))
     for seed in range(5):
         moved = act(random_element(jax.random.key(seed), model), params)
         assert equal(params, moved)
-    assert not equal(params, model.init(jax.random.key(9)))
+    assert not equal(params, model.init(jax.random.key(9)).params)
 
 
 def test_two_shapes_are_refused_by_name():
     model = MLP((3, 4, 2))
     with pytest.raises(UserError, match=r"dense_0/bias is \(4,\) in one and \(5,\) in the other"):
-        equal_up_to_symmetry(model, model.init(KEY), MLP((3, 5, 2)).init(KEY))
+        equal_up_to_symmetry(model, model.init(KEY).params, MLP((3, 5, 2)).init(KEY).params)
 
 
 def test_dead_units_say_nothing_or_to_nobody():
@@ -216,7 +215,7 @@ def test_dead_units_say_nothing_or_to_nobody():
 
 def test_dead_units_of_deeper_layers_see_what_the_network_computes():
     model = MLP((3, 5, 4, 2), "tanh", bias="same")
-    params = model.init(KEY)
+    params = model.init(KEY).params
     x = jax.random.normal(KEY, (10, 3))
     assert not any(dead.any() for dead in dead_units(model, params, x))
     params["dense_0"]["kernel"] = jnp.zeros((3, 5))
@@ -227,12 +226,12 @@ def test_dead_units_need_two_examples_of_the_right_size():
     model = MLP((3, 5, 2))
     for shape in ((1, 3), (4, 2)):
         with pytest.raises(UserError, match="at least 2 examples of the network's 3 inputs"):
-            dead_units(model, model.init(KEY), jnp.zeros(shape))
+            dead_units(model, model.init(KEY).params, jnp.zeros(shape))
 
 
 def test_a_network_without_hidden_layers_has_no_symmetries():
     model = MLP((3, 2), "relu")
-    params = model.init(KEY)
+    params = model.init(KEY).params
     assert random_element(KEY, model) == ()
     assert_close(canonical(model, params), params, 0)
     assert equal_up_to_symmetry(model, params, params)
@@ -264,5 +263,5 @@ def test_biases_tell_units_apart_and_random_units_differ():
     params = network_of([[1, 2], [1, 2]])
     params["dense_0"]["bias"] = jnp.array([0.0, 1.0])
     assert distinct_units(params).tolist() == [2]
-    assert distinct_units(MLP((5, 8, 6, 2)).init(KEY)).tolist() == [8, 6]
-    assert distinct_units(MLP((5, 8, 6, 2), initializer="constant").init(KEY)).tolist() == [1, 1]
+    assert distinct_units(MLP((5, 8, 6, 2)).init(KEY).params).tolist() == [8, 6]
+    assert distinct_units(MLP((5, 8, 6, 2), initializer="constant").init(KEY).params).tolist() == [1, 1]

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from mlpjax import MLP, Recipe, Split, map_seeds
-from mlpjax.landscape.objective import make_objective
-from mlpjax.landscape.symmetry_breaking import hidden_activations, ranks, spread, zero_gradients
+from mlpjax.landscape.symmetry_breaking import ranks, spread, zero_gradients
 from mlpjax.models import dense_layers
+from mlpjax.task import classification, mean_loss
 from mlpjax.train import Batch, init_state, make_train_step
 
 KEY = jax.random.key(0)
@@ -45,7 +45,7 @@ def stepped(model: MLP, steps: int):
 def test_what_a_zero_start_leaves_without_a_gradient(activation, steps, kernel_1, bias_1, kernel_0, bias_0):
     model = network(activation)
     params = stepped(model, steps)
-    found = zero_gradients(make_objective(model, "cross_entropy"), params, SPLIT)
+    found = zero_gradients(mean_loss(classification(model, Recipe(loss="cross_entropy"))), params, SPLIT)
     expected = {
         "dense_0": {"kernel": kernel_0, "bias": bias_0},
         "dense_1": {"kernel": kernel_1, "bias": bias_1},
@@ -56,8 +56,8 @@ def test_what_a_zero_start_leaves_without_a_gradient(activation, steps, kernel_1
 def test_the_first_gradients_of_a_zero_sigmoid_network_are_their_formula():
     """delta = 1/3 - share of the class; dL/db_2 = delta, dL/dW_2 = delta / 2 for every unit, and the rest is zero."""
     model = network("sigmoid")
-    loss = make_objective(model, "cross_entropy")
-    found = jax.grad(loss)(model.init(KEY), SPLIT)
+    loss = mean_loss(classification(model, Recipe(loss="cross_entropy")))
+    found = jax.grad(loss)(model.init(KEY).params, SPLIT)
     delta = 1 / 3 - np.bincount(LABELS) / len(LABELS)
     np.testing.assert_allclose(found["dense_1"]["bias"], delta, atol=1e-7)
     np.testing.assert_allclose(found["dense_1"]["kernel"], np.tile(delta / 2, (6, 1)), atol=1e-7)
@@ -66,7 +66,7 @@ def test_the_first_gradients_of_a_zero_sigmoid_network_are_their_formula():
 
 def test_a_second_hidden_layer_of_sigmoids_waits_one_step_longer():
     model = network("sigmoid", widths=(4, 6, 5, 3))
-    loss = make_objective(model, "cross_entropy")
+    loss = mean_loss(classification(model, Recipe(loss="cross_entropy")))
     found = [zero_gradients(loss, stepped(model, steps), SPLIT) for steps in range(3)]
     kernels = [[int(layer["kernel"]) for layer in dense_layers(zeros)] for zeros in found]
     assert kernels == [[24, 30, 0], [24, 0, 0], [0, 0, 0]]
@@ -80,9 +80,9 @@ def test_zero_gradients_take_any_tree():
 
 
 @pytest.mark.parametrize("activation", ["tanh", "prelu", "relu"])
-def test_hidden_activations_are_those_of_numpy(activation):
+def test_activations_are_those_of_numpy(activation):
     model = MLP((4, 6, 5, 3), activation, initializer="normal", bias="same", dropout=(0.5, 0.2))
-    params = model.init(KEY)
+    params = model.init(KEY).params
     function = {
         "tanh": np.tanh,
         "prelu": lambda z: np.where(z > 0, z, 0.25 * z),
@@ -92,7 +92,7 @@ def test_hidden_activations_are_those_of_numpy(activation):
     for layer in dense_layers(params)[:-1]:
         a = function(a @ np.asarray(layer["kernel"]) + np.asarray(layer["bias"]))
         expected.append(a)
-    found = hidden_activations(model, params, jnp.asarray(INPUTS))
+    found = model.activations(params, jnp.asarray(INPUTS))[:-1]
     assert len(found) == 2
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
@@ -103,7 +103,7 @@ def test_ranks_of_zero_equal_and_random_starts():
 
     def found(activation, initializer):
         model = MLP((4, 6, 3, 2), activation, initializer=initializer, bias="same")
-        return [values.tolist() for values in ranks(model, model.init(KEY), jnp.asarray(wide))]
+        return [values.tolist() for values in ranks(model, model.init(KEY).params, jnp.asarray(wide))]
 
     assert found("tanh", "zeros") == [[0, 0], [0, 0]]
     assert found("sigmoid", "zeros") == [[0, 0], [1, 1]]
@@ -113,9 +113,9 @@ def test_ranks_of_zero_equal_and_random_starts():
 
 
 def test_spread_is_the_distance_to_the_mean_unit_and_scales_with_the_noise():
-    equal = MLP((4, 6, 3), initializer="constant", bias="same").init(KEY)
+    equal = MLP((4, 6, 3), initializer="constant", bias="same").init(KEY).params
     np.testing.assert_allclose(spread(equal), 0.0, atol=1e-7)
-    noise = MLP((4, 6, 3), initializer="normal", bias="same").init(KEY)
+    noise = MLP((4, 6, 3), initializer="normal", bias="same").init(KEY).params
     units = np.concatenate([noise["dense_0"]["kernel"], noise["dense_0"]["bias"][None]]).T
     expected = np.sqrt(np.mean(np.sum((units - units.mean(axis=0)) ** 2, axis=1)))
     np.testing.assert_allclose(spread(noise), [expected], rtol=1e-5)

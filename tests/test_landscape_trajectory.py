@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from mlpjax import MLP, Recipe, UserError, load, train_many
 from mlpjax.landscape.directions import pca, random_normal, stack, through
-from mlpjax.landscape.objective import make_objective
 from mlpjax.landscape.trajectory import project, random_walk_shares, track
+from mlpjax.task import classification, mean_loss
 
 KEY = jax.random.key(0)
 
@@ -52,7 +52,7 @@ def test_projections_are_least_squares_on_axes_at_any_angle(seed, k):
 
 
 def test_the_points_of_a_plane_lie_on_it():
-    params = MLP((4, 3, 2), bias="same").init(KEY)
+    params = MLP((4, 3, 2), bias="same").init(KEY).params
     others = [random_normal(jax.random.key(seed), params) for seed in (1, 2)]
     plane = through(params, *others)
     coordinates, distances = project(stack(params, *others), plane.centre, plane.axes)
@@ -81,7 +81,7 @@ def test_a_training_drawn_on_its_own_components():
     trajectory, last = (
         jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), tree) for tree in (trained.snapshots, trained.params)
     )
-    found, loss = pca(trajectory, k=3), make_objective(model, recipe.loss)
+    found, loss = pca(trajectory, k=3), mean_loss(classification(model, recipe))
     drawn = track(loss, trajectory, dataset.train, last, found.directions)
     np.testing.assert_allclose(drawn.losses, trained.history["train_loss"][0], rtol=1e-4)
     np.testing.assert_allclose(drawn.coordinates[-1], 0, atol=1e-5)

@@ -14,12 +14,14 @@ from sklearn.metrics import log_loss
 from mlpjax.errors import UserError
 from mlpjax.losses import (
     LOSSES,
+    Loss,
     binary_cross_entropy,
     correct,
     cross_entropy,
     kernel_mask,
     kernels,
     lasso,
+    loss_of,
     ridge,
     smooth,
     squared_error,
@@ -65,12 +67,17 @@ def gradient(loss, outputs, labels):
     return jax.grad(lambda outputs: loss(outputs, labels).sum())(outputs)
 
 
-def test_the_table_holds_the_three_losses():
-    assert {name: function.__name__ for name, function in LOSSES.items()} == {
-        "cross_entropy": "cross_entropy",
-        "squared_error": "squared_error",
-        "binary_cross_entropy": "binary_cross_entropy",
+def test_the_table_holds_what_is_known_of_the_losses():
+    known = {
+        "squared_error": Loss(squared_error, 0.5, smooths=True),
+        "cross_entropy": Loss(cross_entropy, None, smooths=True),
+        "binary_cross_entropy": Loss(binary_cross_entropy, 0.0),
     }
+    assert known == LOSSES
+    assert loss_of("squared_error") is LOSSES["squared_error"]
+    assert loss_of(optax.losses.huber_loss).function is optax.losses.huber_loss
+    with pytest.raises(UserError, match="unknown loss 'hinge'"):
+        loss_of("hinge")
 
 
 def test_cross_entropy_equals_scikit_learn(outputs, labels):
@@ -110,8 +117,10 @@ def test_squared_error_of_a_single_output_takes_the_label_as_target(outputs, bin
 @pytest.mark.parametrize("loss", LOSSES)
 def test_integer_and_one_hot_labels_agree(loss, outputs, labels):
     one_hot = identity_rows(labels)
-    np.testing.assert_array_equal(LOSSES[loss](outputs, labels), LOSSES[loss](outputs, one_hot))
-    np.testing.assert_array_equal(LOSSES[loss](outputs, labels), LOSSES[loss](outputs, labels.astype(jnp.uint8)))
+    np.testing.assert_array_equal(LOSSES[loss].function(outputs, labels), LOSSES[loss].function(outputs, one_hot))
+    np.testing.assert_array_equal(
+        LOSSES[loss].function(outputs, labels), LOSSES[loss].function(outputs, labels.astype(jnp.uint8))
+    )
     np.testing.assert_array_equal(correct(outputs, labels, loss), correct(outputs, one_hot, loss))
 
 
@@ -119,7 +128,7 @@ def test_integer_and_one_hot_labels_agree(loss, outputs, labels):
 def test_integer_and_column_labels_agree_for_a_single_output(loss, outputs, binary_labels):
     column = binary_labels[:, None].astype(jnp.float32)
     single = outputs[:, :1]
-    np.testing.assert_array_equal(LOSSES[loss](single, binary_labels), LOSSES[loss](single, column))
+    np.testing.assert_array_equal(LOSSES[loss].function(single, binary_labels), LOSSES[loss].function(single, column))
     np.testing.assert_array_equal(correct(single, binary_labels, loss), correct(single, column, loss))
 
 
@@ -134,7 +143,7 @@ def test_soft_targets_average_the_losses_of_their_classes(outputs):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_dtype_of_the_outputs_is_kept(loss, dtype, binary_labels):
     with jax.enable_x64(dtype == "float64"):
-        result = LOSSES[loss](jnp.zeros((BATCH, 2), dtype), binary_labels)
+        result = LOSSES[loss].function(jnp.zeros((BATCH, 2), dtype), binary_labels)
     assert result.dtype == dtype
 
 
@@ -176,7 +185,7 @@ def test_binary_cross_entropy_is_stable_at_huge_logits():
 def test_nan_outputs_give_nan_losses_in_their_row_alone(labels, outputs):
     broken = outputs.at[2, 1].set(jnp.nan)
     for loss in LOSSES.values():
-        np.testing.assert_array_equal(np.isnan(loss(broken, labels)), np.arange(BATCH) == 2)
+        np.testing.assert_array_equal(np.isnan(loss.function(broken, labels)), np.arange(BATCH) == 2)
 
 
 @settings(max_examples=25, deadline=None)

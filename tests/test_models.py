@@ -1,5 +1,6 @@
 import itertools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from mlpjax.activations import Activation
 from mlpjax.errors import UserError
-from mlpjax.models import MLP, count_parameters, dense_layers
+from mlpjax.models import MLP, count_parameters, dense_layers, from_linen
 
 KEY = jax.random.key(0)
 
@@ -33,23 +35,23 @@ def test_any_widths_have_the_parameters_of_the_formula(widths, bias):
 
 def test_apply_is_the_formula():
     model = MLP((3, 5, 4, 2), activation="tanh", output_activation="sigmoid", bias="same")
-    params = model.init(KEY)
+    params = model.init(KEY).params
     x = jax.random.normal(jax.random.key(1), (7, 3))
     h = np.asarray(x, np.float64)
     for layer in dense_layers(params):
         z = h @ np.asarray(layer["kernel"], np.float64) + np.asarray(layer["bias"], np.float64)
         h = np.tanh(z)
-    np.testing.assert_allclose(model.apply(params, x), 1 / (1 + np.exp(-z)), rtol=1e-5)
+    np.testing.assert_allclose(model.activations(params, x)[-1], 1 / (1 + np.exp(-z)), rtol=1e-5)
 
 
 def test_prelu_trains_its_slope_and_only_prelu_does():
     model = MLP((2, 3, 3, 1), activation="prelu")
-    params = model.init(KEY)
+    params = model.init(KEY).params
     assert params["alpha_0"] == params["alpha_1"] == 0.25
     x = jax.random.normal(jax.random.key(1), (20, 2))
-    grads = jax.grad(lambda p: model.apply(p, x).sum())(params)
+    grads = jax.grad(lambda p: model.activations(p, x)[-1].sum())(params)
     assert grads["alpha_0"] != 0
-    assert "alpha_0" not in MLP((2, 3, 1), activation="relu").init(KEY)
+    assert "alpha_0" not in MLP((2, 3, 1), activation="relu").init(KEY).params
 
 
 FAN_IN, FAN_OUT = 400, 100
@@ -69,39 +71,39 @@ TRUNCATED = stats.truncnorm(-2, 2)
 )
 def test_initialisers_draw_from_their_distribution_times_the_scale(initializer, distribution):
     model = MLP((FAN_IN, FAN_OUT), initializer=initializer, scale=0.5, bias="same")
-    layer = model.init(KEY)["dense_0"]
+    layer = model.init(KEY).params["dense_0"]
     assert stats.kstest(np.asarray(layer["kernel"]).ravel(), distribution.cdf).pvalue > 0.001
     assert stats.kstest(np.asarray(layer["bias"]), distribution.cdf).pvalue > 0.001
 
 
 def test_zeros_and_constants():
-    zeros = MLP((3, 2), initializer="zeros", bias="same").init(KEY)
+    zeros = MLP((3, 2), initializer="zeros", bias="same").init(KEY).params
     assert all((leaf == 0).all() for leaf in jax.tree.leaves(zeros))
-    constant = MLP((3, 2), initializer="constant", scale=0.3, bias="same").init(KEY)
+    constant = MLP((3, 2), initializer="constant", scale=0.3, bias="same").init(KEY).params
     assert all((leaf == np.float32(0.3)).all() for leaf in jax.tree.leaves(constant))
-    assert (MLP((3, 2)).init(KEY)["dense_0"]["bias"] == 0).all()
+    assert (MLP((3, 2)).init(KEY).params["dense_0"]["bias"] == 0).all()
 
 
 def test_a_key_decides_the_parameters():
     model = MLP((3, 4, 2))
-    first, again, other = model.init(KEY), model.init(KEY), model.init(jax.random.key(1))
+    first, again, other = model.init(KEY).params, model.init(KEY).params, model.init(jax.random.key(1)).params
     assert (first["dense_0"]["kernel"] == again["dense_0"]["kernel"]).all()
     assert not (first["dense_0"]["kernel"] == other["dense_0"]["kernel"]).any()
 
 
 def test_dropout_drops_its_share_of_each_layer_and_keeps_the_mean():
     model = MLP((1, 20_000, 1), activation="identity", dropout=(0.4,), initializer="constant", bias="none")
-    params = model.init(KEY)
+    params = model.init(KEY).params
     x = jnp.ones((1, 1))
-    whole = model.apply(params, x)
-    dropped = model.apply(params, x, jax.random.key(3))
+    whole = model.activations(params, x)[-1]
+    dropped = model.activations(params, x, jax.random.key(3))[-1]
     np.testing.assert_allclose(dropped, whole, rtol=0.03)
     assert not (dropped == whole).all()
     hidden = dropped / (1 / 0.6)  # each unit that stays counts 1 / (1 - 0.4)
     assert stats.binomtest(round(float(hidden[0, 0])), 20_000, 0.6).pvalue > 0.001
     both = MLP((1, 8, 8, 1), dropout=(0.0, 0.5)), MLP((1, 8, 8, 1), dropout=(0.5, 0.0))
-    params = both[0].init(KEY)
-    first, second = (m.apply(params, jnp.ones((50, 1)), KEY) for m in both)
+    params = both[0].init(KEY).params
+    first, second = (m.activations(params, jnp.ones((50, 1)), KEY)[-1] for m in both)
     assert not jnp.allclose(first, second)
 
 
@@ -113,6 +115,8 @@ def test_dropout_drops_its_share_of_each_layer_and_keeps_the_mean():
         ({"output_activation": "prelu"}, "hidden layers only"),
         ({"dropout": (1.0,)}, r"dropout 1.0: a rate must lie in \[0, 1\)"),
         ({"dropout": (0.1, 0.2, 0.3)}, "one for each of the 2 hidden layers"),
+        ({"dropout": 0.5}, r"dropout 0.5: give a tuple of rates, such as \(0.5,\)"),
+        ({"widths": 784}, "widths 784: give a tuple"),
         ({"scale": float("nan")}, "scale nan: must be a finite number"),
     ],
 )
@@ -123,9 +127,52 @@ def test_bad_descriptions_are_refused_by_name(arguments, said):
 
 def test_networks_are_drawn_in_single_precision_also_where_double_is_on():
     model = MLP((3, 4, 2))
-    single = model.init(jax.random.key(0))
+    single = model.init(jax.random.key(0)).params
     with jax.enable_x64(True):
-        double = model.init(jax.random.key(0))
+        double = model.init(jax.random.key(0)).params
     for one, other in zip(jax.tree.leaves(single), jax.tree.leaves(double), strict=True):
         assert other.dtype == np.float32
         np.testing.assert_array_equal(one, other)
+
+
+def test_an_mlp_flattens_images():
+    model, images = MLP((12, 5, 2)), jax.random.normal(KEY, (3, 2, 2, 3))
+    variables = model.init(KEY)
+    np.testing.assert_array_equal(model.apply(variables, images)[0], model.apply(variables, images.reshape(3, 12))[0])
+
+
+def test_functions_of_the_users_stand_where_names_do():
+    own = MLP((4, 6, 3), activation=jnp.tanh, initializer=lambda key, shape, dtype: jnp.full(shape, 0.1, dtype))
+    named = MLP((4, 6, 3), activation="tanh", initializer="constant", scale=0.1)
+    x = jax.random.normal(KEY, (5, 4))
+    for one, other in zip(*(m.activations(m.init(KEY).params, x) for m in (own, named)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+    halved = MLP((4, 6, 3), activation=Activation(lambda z, slope: slope * z, slope=0.5))
+    assert halved.init(KEY).params["alpha_0"] == 0.5
+
+
+class Normalised(nn.Module):
+    """A linen module with batch statistics and dropout."""
+
+    @nn.compact
+    def __call__(self, x, train):
+        x = nn.BatchNorm(use_running_average=not train, momentum=0.9)(nn.Dense(8)(x))
+        return nn.Dense(3)(nn.Dropout(0.5, deterministic=not train)(x))
+
+
+def test_a_linen_module_keeps_its_statistics_and_its_dropout():
+    module, x = Normalised(), 3 + jax.random.normal(KEY, (50, 4))
+    model = from_linen(module, flag="train")
+    variables = model.init(KEY, x)
+    outputs, stats = model.apply(variables, x)
+    assert outputs.shape == (50, 3)
+    assert stats is variables.stats
+    expected = module.apply({"params": variables.params, **variables.stats}, x, train=False)
+    np.testing.assert_array_equal(outputs, expected)
+    trained, moved = model.apply(variables, x, jax.random.key(1))
+    assert not jnp.allclose(trained, model.apply(variables, x, jax.random.key(2))[0])
+    sums = np.asarray(x @ variables.params["Dense_0"]["kernel"] + variables.params["Dense_0"]["bias"][None])
+    np.testing.assert_allclose(moved["batch_stats"]["BatchNorm_0"]["mean"], 0.1 * sums.mean(axis=0), rtol=1e-4)
+    plain = from_linen(nn.Dense(2))
+    assert plain.init(KEY, x).stats == {}
+    np.testing.assert_array_equal(*(plain.apply(plain.init(KEY, x), x, key)[0] for key in (None, KEY)))

@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from mlpjax import environment as module
+from mlpjax.plumbing import environment as module
 from mlpjax.plumbing.environment import environment
 
 

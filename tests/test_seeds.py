@@ -12,17 +12,10 @@ from hypothesis import strategies as st
 
 from mlpjax.data import load
 from mlpjax.errors import UserError
+from mlpjax.lift import Work, default_chunk, map_seeds, run
 from mlpjax.models import MLP
 from mlpjax.recipe import Recipe
-from mlpjax.seeds import (
-    Work,
-    apply_sweep,
-    default_chunk,
-    make_members,
-    map_seeds,
-    run,
-    train_many,
-)
+from mlpjax.seeds import apply_sweep, make_members, train_many
 from mlpjax.train import Keys, Splits, make_keys, make_train
 
 DATA = load("xor", n=60)
@@ -264,7 +257,7 @@ def test_snapshots_are_the_networks_of_their_epochs():
     chex.assert_trees_all_equal(end, whole.params)
     chex.assert_trees_all_close(middle, half.params, rtol=1e-5, atol=1e-6)
     chex.assert_trees_all_equal(
-        jax.tree.map(lambda leaf: leaf[1], start), jax.tree.map(np.asarray, MODEL.init(make_keys(6).init))
+        jax.tree.map(lambda leaf: leaf[1], start), jax.tree.map(np.asarray, MODEL.init(make_keys(6).init).params)
     )
     assert half.snapshots is None
 

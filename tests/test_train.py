@@ -4,6 +4,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import scipy.special
 from hypothesis import given, settings
@@ -12,24 +13,28 @@ from sklearn.metrics import accuracy_score, log_loss
 
 from mlpjax.data import Dataset, Split
 from mlpjax.errors import UserError
+from mlpjax.keys import Keys, make_keys
 from mlpjax.models import MLP
 from mlpjax.recipe import Recipe
+from mlpjax.task import Batch, classification, evaluate, make_task
 from mlpjax.train import (
-    Batch,
-    Keys,
+    Observe,
     Splits,
     check_fit,
     epoch_order,
-    evaluate,
     init_state,
-    make_keys,
     make_train,
     make_train_step,
-    objective,
     steps_per_epoch,
 )
+from mlpjax.typing import Variables
 
 KEY = jax.random.key(0)
+KEYS = make_keys(0)
+
+
+def objective(model, recipe, params, batch, keys):
+    return classification(model, recipe).objective(Variables(params), batch, keys)[0]
 
 
 def blobs(n, seed=0, features=3, classes=3):
@@ -51,7 +56,8 @@ def test_one_step_is_backpropagation_by_hand():
     """The chain rule of the lecture, path by path, for one hidden layer, in NumPy float64."""
     model = MLP((3, 4, 2), activation="sigmoid", output_activation="sigmoid", bias="same")
     recipe = Recipe(loss="squared_error", optimizer="sgd", learning_rate=0.5)
-    state = init_state(model, recipe, KEY)
+    task = classification(model, recipe)
+    state = init_state(task, recipe, KEY, DATA.train.x)
     x, y = np.asarray(DATA.train.x[:8], np.float64), np.asarray(DATA.train.y[:8]) % 2
     w1, b1, w2, b2 = (
         np.asarray(state.params[layer][part], np.float64)
@@ -66,7 +72,7 @@ def test_one_step_is_backpropagation_by_hand():
     loss = ((f - np.eye(2)[y]) ** 2).mean()
 
     batch = Batch(jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.int32), jnp.ones(8))
-    state, metrics = make_train_step(model, recipe, steps=1)(state, batch, KEY)
+    state, metrics = make_train_step(task, recipe, steps=1)(state, batch, KEYS)
     after = [state.params[layer][part] for layer in ("dense_0", "dense_1") for part in ("kernel", "bias")]
     for new, old, gradient in zip(after, (w1, b1, w2, b2), gradients, strict=True):
         np.testing.assert_allclose(new, old - 0.5 * gradient, rtol=1e-5, atol=1e-6)
@@ -75,9 +81,10 @@ def test_one_step_is_backpropagation_by_hand():
 
 
 def test_the_step_takes_over_the_memory_of_the_state():
-    state = init_state(MLP((3, 4, 3)), Recipe(), KEY)
+    task = classification(MLP((3, 4, 3)), Recipe())
+    state = init_state(task, Recipe(), KEY, DATA.train.x)
     batch = Batch(DATA.train.x[:8], DATA.train.y[:8], jnp.ones(8))
-    make_train_step(MLP((3, 4, 3)), Recipe(), steps=1)(state, batch, KEY)
+    make_train_step(task, Recipe(), steps=1)(state, batch, KEYS)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))
 
 
@@ -102,15 +109,14 @@ def test_every_epoch_sees_every_example_once(n, batch, seed):
 
 def reference_training(model, recipe, keys, data):
     """Minibatch SGD written out: small last batches, no padding, no scan, no jit."""
-    params = model.init(keys.init)
+    params = model.init(keys.init).params
     n, step = len(data.train.y), 0
     for _ in range(recipe.epochs):
         rows, weight = epoch_order(jax.random.fold_in(keys.order, step), n, recipe.batch_size)
         for batch_rows, batch_weight in zip(np.asarray(rows), np.asarray(weight), strict=True):
             at = batch_rows[batch_weight == 1]
             batch = Batch(data.train.x[at], data.train.y[at], jnp.ones(len(at)))
-            key = jax.random.fold_in(keys.dropout, step)
-            grads = jax.grad(lambda p, b=batch, k=key: objective(model, recipe, p, b, k))(params)
+            grads = jax.grad(lambda p, b=batch, k=keys.at(step): objective(model, recipe, p, b, k))(params)
             params = jax.tree.map(lambda p, g: p - recipe.learning_rate * g, params, grads)
             step += 1
     return params
@@ -120,42 +126,46 @@ def test_a_whole_training_equals_the_loop_written_out():
     model = MLP((3, 5, 3), activation="tanh")
     recipe = Recipe(optimizer="sgd", learning_rate=0.1, batch_size=16, epochs=3, ridge=0.01, lasso=0.001)
     keys = make_keys(5)
-    progress = jax.jit(make_train(model, recipe))(keys, DATA)
+    progress = jax.jit(make_train(classification(model, recipe), recipe))(keys, DATA)
     chex.assert_trees_all_close(
         progress.state.params, reference_training(model, recipe, keys, DATA), rtol=1e-4, atol=1e-6
     )
     assert progress.state.step == 3 * 4
-    final = evaluate(model, "cross_entropy", progress.state.params, DATA.train)
-    np.testing.assert_allclose(progress.history["train_loss"][-1], final[0], rtol=1e-6)
-    first = evaluate(model, "cross_entropy", model.init(keys.init), DATA.test)
-    np.testing.assert_allclose(progress.history["test_loss"][0], first[0], rtol=1e-6)
+    task = classification(model, recipe)
+    final = evaluate(task, progress.state.variables, DATA.train)
+    np.testing.assert_allclose(progress.history["train_loss"][-1], final["loss"], rtol=1e-6)
+    first = evaluate(task, model.init(keys.init), DATA.test)
+    np.testing.assert_allclose(progress.history["test_loss"][0], first["loss"], rtol=1e-6)
     assert "valid_loss" not in progress.history  # the split is empty
     assert progress.history["train_loss"].shape == (4,)
 
 
-def test_one_key_is_split_into_the_four():
+def test_one_key_gives_those_of_all_purposes():
     recipe = Recipe(batch_size=16, epochs=1)
-    train = make_train(MLP((3, 4, 3)), recipe)
+    train = make_train(classification(MLP((3, 4, 3)), recipe), recipe)
     chex.assert_trees_all_close(train(KEY, DATA), train(make_keys(0), DATA))
 
 
 def test_all_examples_at_once_is_gradient_descent():
     model, recipe = MLP((3, 4, 3)), Recipe(optimizer="sgd", learning_rate=0.2, batch_size=None, epochs=3)
     keys = make_keys(1)
-    params = model.init(keys.init)
+    params = model.init(keys.init).params
     for _ in range(3):
         batch = Batch(DATA.train.x, DATA.train.y, jnp.ones(50))
         grads = jax.grad(lambda p, b=batch: objective(model, recipe, p, b, None))(params)
         params = jax.tree.map(lambda p, g: p - 0.2 * g, params, grads)
     chex.assert_trees_all_close(
-        jax.jit(make_train(model, recipe))(keys, DATA).state.params, params, rtol=1e-5, atol=1e-6
+        jax.jit(make_train(classification(model, recipe), recipe))(keys, DATA).state.params,
+        params,
+        rtol=1e-5,
+        atol=1e-6,
     )
 
 
 @pytest.mark.parametrize("penalty", ["ridge", "lasso"])
 def test_penalties_touch_weights_and_not_biases(penalty):
     model = MLP((3, 4, 3), activation="prelu", bias="same")
-    params = model.init(KEY)
+    params = model.init(KEY).params
     batch = Batch(DATA.train.x, DATA.train.y, jnp.ones(50))
     plain, with_penalty = (
         jax.grad(lambda p, r=recipe: objective(model, r, p, batch, None))(params)
@@ -170,31 +180,33 @@ def test_penalties_touch_weights_and_not_biases(penalty):
 
 def test_where_a_training_is_cut_does_not_matter():
     model, recipe = MLP((3, 5, 3), dropout=(0.3,)), Recipe(batch_size=16, epochs=6, eval_every=2)
-    train, keys = make_train(model, recipe), make_keys(3)
+    train, keys = make_train(classification(model, recipe), recipe), make_keys(3)
     advance = jax.jit(train.advance)
-    whole = advance(keys, DATA, train.start(keys, DATA), jnp.int32(3))
+    whole = advance(keys, DATA, train.start(keys, DATA), 0, 3)
     pieces = train.start(keys, DATA)
-    for until in (1, 3):
-        pieces = advance(keys, DATA, pieces, jnp.int32(until))
+    for done, until in ((0, 1), (1, 3)):
+        pieces = advance(keys, DATA, pieces, done, until)
     chex.assert_trees_all_equal(whole, pieces)
     assert whole.history["train_loss"].shape == (4,)
     assert whole.state.step == 6 * 4
 
 
 def test_a_piece_of_any_length_is_compiled_once():
-    train, keys = make_train(MLP((3, 4, 3)), Recipe(batch_size=16, epochs=4)), make_keys(0)
+    recipe, keys = Recipe(batch_size=16, epochs=4), make_keys(0)
+    train = make_train(classification(MLP((3, 4, 3)), recipe), recipe)
     advance = jax.jit(chex.assert_max_traces(train.advance, n=1))
     progress = train.start(keys, DATA)
-    for until in (1, 2, 4):
-        progress = advance(keys, DATA, progress, jnp.int32(until))
-    assert progress.done == 4
+    for done, until in ((0, 1), (1, 2), (2, 4)):
+        progress = advance(keys, DATA, progress, done, until)
+    assert progress.state.step == 4 * 4
 
 
 def test_evaluation_agrees_with_scikit_learn_on_a_split_that_batches_do_not_divide():
     model, split = MLP((3, 4, 3)), blobs(2037)
-    params = model.init(KEY)
-    loss, accuracy = evaluate(model, "cross_entropy", params, split)
-    probabilities = scipy.special.softmax(np.asarray(model.apply(params, split.x), np.float64), axis=1)
+    params = model.init(KEY).params
+    found = evaluate(classification(model, Recipe()), Variables(params), split)
+    loss, accuracy = found["loss"], found["accuracy"]
+    probabilities = scipy.special.softmax(np.asarray(model.activations(params, split.x)[-1], np.float64), axis=1)
     y = np.asarray(split.y)
     np.testing.assert_allclose(loss, log_loss(y, probabilities), rtol=1e-5)
     np.testing.assert_allclose(accuracy, accuracy_score(y, probabilities.argmax(1)), rtol=1e-6)
@@ -204,23 +216,23 @@ def test_pixels_are_scaled_inside_the_program():
     pixels = Split(jnp.arange(12, dtype=jnp.uint8).reshape(4, 3) * jnp.uint8(20), jnp.zeros(4, jnp.int32))
     floats = Split(pixels.x.astype(jnp.float32) / 255, pixels.y)
     model = MLP((3, 4, 3))
-    params = model.init(KEY)
-    assert evaluate(model, "cross_entropy", params, pixels) == evaluate(model, "cross_entropy", params, floats)
+    task, variables = classification(model, Recipe()), model.init(KEY)
+    assert evaluate(task, variables, pixels) == evaluate(task, variables, floats)
 
 
 def test_each_network_draws_its_own_sample_of_the_examples():
     model, recipe = MLP((3, 3)), Recipe(batch_size=5, epochs=1, sample_size=10)
     marked = DATA.train._replace(x=jnp.arange(150, dtype=jnp.float32).reshape(50, 3) / 150)
-    train = make_train(model, recipe)
+    train = make_train(classification(model, recipe), recipe)
     progress = train(make_keys(1), Splits(marked, DATA.valid, DATA.test))
     rows = jax.random.permutation(make_keys(1).sample, 50)[:10]
     own = Split(marked.x[rows], marked.y[rows])
-    expected = evaluate(model, "cross_entropy", progress.state.params, own)[0]
+    expected = evaluate(classification(model, recipe), progress.state.variables, own)["loss"]
     np.testing.assert_allclose(progress.history["train_loss"][-1], expected, rtol=1e-6)
     assert progress.state.step == 2
 
 
-def test_four_keys_are_four():
+def test_keys_of_all_purposes_and_seeds_differ():
     bits = {tuple(np.asarray(jax.random.key_data(key))) for seed in range(3) for key in make_keys(seed)}
     assert len(bits) == 3 * len(Keys._fields)
 
@@ -230,6 +242,10 @@ def dataset(classes=3):
     return Dataset("blobs", split, blobs(0), split, classes)
 
 
+def fit(model, recipe, data):
+    check_fit(model, recipe, make_task(model, recipe, data.train), data)
+
+
 @pytest.mark.parametrize(
     ("widths", "recipe", "classes", "said"),
     [
@@ -237,8 +253,7 @@ def dataset(classes=3):
         ((3, 2), {}, 3, "with cross_entropy the last width must be 3"),
         ((3, 1), {}, 2, "with cross_entropy the last width must be 2"),
         ((3, 3), {"loss": "squared_error"}, 2, "with squared_error the last width must be 2 or 1"),
-        ((3, 2), {"loss": "binary_cross_entropy"}, 2, "with binary_cross_entropy the last width must be 1"),
-        ((3, 1), {"loss": "binary_cross_entropy"}, 3, "needs two classes, and blobs has 3"),
+        ((3, 1), {"loss": "binary_cross_entropy"}, 3, "with binary_cross_entropy the last width must be 3"),
         ((3, 3), {"batch_size": 51}, 3, "batch_size 51: larger than the training split, 50 examples"),
         ((3, 3), {"sample_size": 51}, 3, "sample_size 51: larger"),
         (
@@ -251,9 +266,124 @@ def dataset(classes=3):
 )
 def test_what_does_not_fit_the_data_is_refused(widths, recipe, classes, said):
     with pytest.raises(UserError, match=said):
-        check_fit(MLP(widths), Recipe(**{"batch_size": 10} | recipe), dataset(classes))
+        fit(MLP(widths), Recipe(**{"batch_size": 10} | recipe), dataset(classes))
 
 
 def test_what_fits_passes():
-    check_fit(MLP((3, 1)), Recipe(loss="squared_error", batch_size=50), dataset(2))
-    check_fit(MLP((3, 1)), Recipe(loss="binary_cross_entropy", batch_size=None), dataset(2))
+    fit(MLP((3, 1)), Recipe(loss="squared_error", batch_size=50), dataset(2))
+    fit(MLP((3, 1)), Recipe(loss="binary_cross_entropy", batch_size=None), dataset(2))
+    fit(MLP((3, 3)), Recipe(loss="binary_cross_entropy", batch_size=None), dataset(3))  # one against the rest
+
+
+def traced(**options):
+    """A training of four epochs of four steps, with what it observed."""
+    model, recipe = MLP((3, 4, 3)), Recipe(optimizer="sgd", learning_rate=0.1, batch_size=16, epochs=4)
+    train = make_train(classification(model, recipe), recipe, **options)
+    return jax.jit(train)(make_keys(2), DATA)
+
+
+def first_bias(moment):
+    return {"bias": moment.state.params["dense_0"]["bias"], "step": moment.state.step, "epoch": moment.epoch}
+
+
+def test_observations_are_those_of_the_steps_and_the_epochs():
+    every = traced(observe={"steps": Observe(first_bias, steps=range(17))}).observed["steps"]
+    some = traced(
+        observe={
+            "few": Observe(first_bias, steps=(0, 3, 5), epochs=(4,)),
+            "ends": Observe(first_bias, epochs=(4, 0, 2)),
+        }
+    )
+    assert every["step"].tolist() == [*range(17)]
+    np.testing.assert_array_equal(every["epoch"], np.arange(17) // 4)
+    assert some.observed["few"]["step"].tolist() == [0, 3, 5, 16]
+    assert some.observed["ends"]["step"].tolist() == [0, 8, 16]
+    assert some.observed["ends"]["epoch"].tolist() == [0, 2, 4]
+    np.testing.assert_allclose(some.observed["few"]["bias"], every["bias"][np.array([0, 3, 5, 16])], atol=1e-6)
+    np.testing.assert_allclose(some.observed["ends"]["bias"], every["bias"][::8], atol=1e-6)
+    np.testing.assert_allclose(every["bias"][-1], some.state.params["dense_0"]["bias"], atol=1e-6)
+    chex.assert_trees_all_close(some.state.params, traced().state.params, atol=1e-6)
+
+
+@pytest.mark.parametrize("times", [{}, {"epochs": (5,)}, {"steps": (17,)}, {"steps": (-1,)}])
+def test_observations_that_never_come_are_refused(times):
+    with pytest.raises(UserError, match="look: must be observed at one time or more, from epoch 0 to 4"):
+        traced(observe={"look": Observe(first_bias, **times)})
+
+
+def test_a_stop_ends_a_training_where_it_is():
+    whole = traced(observe={"end": Observe(lambda moment: moment.state.params, epochs=(2,))})
+    stopped = traced(stop=lambda moment: moment.epoch >= 2, observe={"epoch": Observe(first_bias, epochs=range(5))})
+    assert stopped.stopped_at == 2
+    assert whole.stopped_at == -1
+    assert stopped.state.step == 8
+    then = jax.tree.map(lambda leaf: leaf[0], whole.observed["end"])
+    chex.assert_trees_all_close(stopped.state.params, then, atol=1e-6)
+    for name, values in stopped.history.items():
+        np.testing.assert_allclose(values[:3], whole.history[name][:3], rtol=1e-5)
+        assert (values[3:] == values[2]).all()
+    assert np.isnan(stopped.observed["epoch"]["bias"][3:]).all()
+    assert stopped.observed["epoch"]["step"].tolist() == [0, 4, 8, 0, 0]
+
+
+def test_a_stop_may_read_the_history():
+    """Patience: over where the best test loss is two evaluations old."""
+
+    def patience(moment):
+        losses = jnp.where(jnp.isnan(moment.history["test_loss"]), jnp.inf, moment.history["test_loss"])
+        return moment.epoch - jnp.argmin(losses) >= 2
+
+    recipe = Recipe(optimizer="sgd", learning_rate=5.0, batch_size=16, epochs=20)
+    task = classification(MLP((3, 4, 3)), recipe)
+    found = jax.jit(make_train(task, recipe, stop=patience))(make_keys(1), DATA)
+    losses = np.asarray(found.history["test_loss"])
+    stopped_at = int(found.stopped_at)
+    assert 2 <= stopped_at < 20
+    assert stopped_at - losses[: stopped_at + 1].argmin() == 2
+    assert all(done - losses[: done + 1].argmin() < 2 for done in range(stopped_at))
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        optax.lion,
+        lambda rate: optax.chain(optax.clip(0.1), optax.sgd(rate, momentum=0.9)),
+        lambda rate: optax.chain(optax.adam(rate), optax.contrib.reduce_on_plateau(patience=2, accumulation_size=4)),
+        lambda rate: optax.contrib.sam(
+            optax.sgd(rate), optax.chain(optax.contrib.normalize(), optax.sgd(0.05)), opaque_mode=True
+        ),
+        lambda rate: optax.lbfgs(),
+    ],
+    ids=["lion", "chain", "plateau", "sam", "lbfgs"],
+)
+def test_any_optax_transformation_trains(optimizer):
+    recipe = Recipe(optimizer=optimizer, learning_rate=0.02, batch_size=25, epochs=6)
+    found = jax.jit(make_train(classification(MLP((3, 8, 3)), recipe), recipe))(make_keys(0), DATA)
+    assert found.history["train_loss"][-1] < 0.8 * found.history["train_loss"][0]
+
+
+def test_sam_is_the_gradient_at_the_worst_point_near_by():
+    """w - eta grad L(w + rho g / |g|), written out."""
+    rho, recipe = (
+        0.1,
+        Recipe(
+            optimizer=lambda rate: optax.contrib.sam(
+                optax.sgd(rate), optax.chain(optax.contrib.normalize(), optax.sgd(-0.1)), opaque_mode=True
+            ),
+            learning_rate=0.3,
+        ),
+    )
+    model = MLP((3, 4, 3), "tanh")
+    task = classification(model, recipe)
+    batch = Batch(DATA.train.x, DATA.train.y, jnp.ones(50))
+    params = model.init(KEY).params
+
+    def gradient(params):
+        return jax.grad(lambda p: task.objective(Variables(p), batch, None)[0])(params)
+
+    first = gradient(params)
+    away = jax.tree.map(lambda p, g: p + rho * g / optax.tree.norm(first), params, first)
+    expected = jax.tree.map(lambda p, g: p - 0.3 * g, params, gradient(away))
+    state = init_state(task, recipe, KEY, DATA.train.x)
+    state, _ = make_train_step(task, recipe, steps=1)(state, batch, KEYS)
+    chex.assert_trees_all_close(state.params, expected, atol=1e-5)

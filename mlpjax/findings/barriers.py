@@ -9,9 +9,9 @@ from jaxtyping import Array, Float
 
 from mlpjax.data import Dataset, Split
 from mlpjax.findings.selection import converged, network, subset
+from mlpjax.landscape.loss import make_objective
 from mlpjax.landscape.matching import match
 from mlpjax.landscape.mode_connectivity import barrier, line
-from mlpjax.landscape.loss import make_objective
 from mlpjax.landscape.symmetries import act
 from mlpjax.models import MLP
 from mlpjax.recipe import Recipe

@@ -10,8 +10,8 @@ from mlpjax.data import Dataset, Split, scale
 from mlpjax.findings.selection import subset
 from mlpjax.findings.spectra import Spectra
 from mlpjax.landscape.catalogue import Entry, catalogue
-from mlpjax.landscape.minima import Certificate, Kind, classify, polish
 from mlpjax.landscape.loss import make_objective
+from mlpjax.landscape.minima import Certificate, Kind, classify, polish
 from mlpjax.landscape.symmetries import canonical
 from mlpjax.models import MLP
 from mlpjax.recipe import Recipe

@@ -10,8 +10,8 @@ from jaxtyping import Array, Float, Key
 from mlpjax.data import Dataset, Split
 from mlpjax.findings.selection import BATCH, median_network, network, subset
 from mlpjax.landscape.directions import filter_normalised, stack
-from mlpjax.landscape.loss_surface import Health, health, slice_stages
 from mlpjax.landscape.loss import make_objective, make_stages
+from mlpjax.landscape.loss_surface import Health, health, slice_stages
 from mlpjax.models import MLP
 from mlpjax.recipe import Recipe
 from mlpjax.seeds import Trained

@@ -11,8 +11,8 @@ from jaxtyping import Array, Float, Int
 from mlpjax.data import Dataset, Split
 from mlpjax.findings.selection import BATCH, median_network, subset
 from mlpjax.landscape.directions import pca
-from mlpjax.landscape.loss_surface import slice_stages
 from mlpjax.landscape.loss import make_objective, make_stages
+from mlpjax.landscape.loss_surface import slice_stages
 from mlpjax.landscape.trajectory import Track, random_walk_shares, track
 from mlpjax.models import MLP
 from mlpjax.recipe import Recipe

@@ -32,7 +32,7 @@ def invariance_of(model: MLP) -> Invariance:
     return found
 
 
-class Units(NamedTuple):
+class LayerElement(NamedTuple):
     """What a group element does to one hidden layer: unit j becomes what unit order[j] was, with other weights."""
 
     order: Int[Array, " units"]
@@ -43,11 +43,13 @@ class Units(NamedTuple):
     offset: Float[Array, " units"]
 
 
-Element: TypeAlias = tuple[Units, ...]
-"""An element of the group: the `Units` of every hidden layer."""
+Element: TypeAlias = tuple[LayerElement, ...]
+"""An element of the group: the `LayerElement` of every hidden layer."""
 
 
-def make_units(invariance: Invariance, order: Int[Array, " units"], factor: Float[Array, " units"]) -> Units:
+def make_layer_element(
+    invariance: Invariance, order: Int[Array, " units"], factor: Float[Array, " units"]
+) -> LayerElement:
     """One layer's part of a group element.
 
     Args:
@@ -58,7 +60,9 @@ def make_units(invariance: Invariance, order: Int[Array, " units"], factor: Floa
     """
     gain, offset = invariance.flip or (1.0, 0.0)
     flipped, size = factor < 0, jnp.abs(factor)
-    return Units(order, factor, jnp.where(flipped, gain * size, size), jnp.where(flipped, offset * size, 0 * size))
+    return LayerElement(
+        order, factor, jnp.where(flipped, gain * size, size), jnp.where(flipped, offset * size, 0 * size)
+    )
 
 
 def random_element(key: Key[Array, ""], model: MLP) -> Element:
@@ -77,7 +81,7 @@ def random_element(key: Key[Array, ""], model: MLP) -> Element:
             factor = jnp.exp(0.5 * jax.random.normal(size_key, (units,)))
         if invariance.flip:
             factor = jnp.where(jax.random.bernoulli(sign_key, shape=(units,)), -factor, factor)
-        element.append(make_units(invariance, jax.random.permutation(order_key, units), factor))
+        element.append(make_layer_element(invariance, jax.random.permutation(order_key, units), factor))
     return tuple(element)
 
 
@@ -101,7 +105,7 @@ def act(element: Element, params: Params) -> Params:
     return params
 
 
-def _act_on_layer(units: Units, layer: int, params: Params) -> Params:
+def _act_on_layer(units: LayerElement, layer: int, params: Params) -> Params:
     own, after = params[f"dense_{layer}"], params[f"dense_{layer + 1}"]
     order, (factor, gain, offset) = units.order, (part.astype(own["kernel"].dtype) for part in units[1:])
     moved = {"kernel": own["kernel"][:, order] * factor[None, :]}
@@ -167,7 +171,7 @@ def balanced(model: MLP, params: Params) -> Params:
     if not invariance.homogeneous:
         return jax.tree.map(jnp.asarray, params)
     factors = balancing_factors(params)
-    return act(tuple(make_units(invariance, jnp.arange(len(factor)), factor) for factor in factors), params)
+    return act(tuple(make_layer_element(invariance, jnp.arange(len(factor)), factor) for factor in factors), params)
 
 
 def _incoming(params: Params, layer: int) -> Float[Array, "units inputs"]:
@@ -208,7 +212,7 @@ def canonical(model: MLP, params: Params) -> Params:
         flipped = (projection < 0) & (invariance.flip is not None)
         sign = jnp.where(flipped, -jnp.ones_like(projection), 1.0)
         order = jnp.argsort(projection * sign)
-        params = _act_on_layer(make_units(invariance, order, sign[order]), layer, params)
+        params = _act_on_layer(make_layer_element(invariance, order, sign[order]), layer, params)
     return params
 
 
@@ -249,7 +253,7 @@ def equal_up_to_symmetry(model: MLP, a: Params, b: Params, tolerance: float = 1e
             return taken.at[unit].set(True), (unit, signs[sign])
 
         _, (order, sign) = jax.lax.scan(take, jnp.zeros(len(theirs), bool), _incoming(a, layer))
-        b = _act_on_layer(make_units(invariance, order, sign), layer, b)
+        b = _act_on_layer(make_layer_element(invariance, order, sign), layer, b)
     agree = []
     for name in a:
         one, other = (jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(tree[name])]) for tree in (a, b))
