@@ -11,7 +11,7 @@ a random start. SGD with momentum (0.1, 0.9) and not Adam, which divides by the 
 up any difference, however small. The rank of the hidden layer is that of its activations over 500 test digits, to a
 relative 1e-3. From the zero start, gradients that are exactly zero are counted in the first two minibatches.
 
-LayerElement have parted at the first step after which their root mean square distance from their mean is a tenth of that
+Units have parted at the first step after which their root mean square distance from their mean is a tenth of that
 of He's start; whether they are distinct would not do, as noise around zero is distinct from the start. Near zero the
 noise should grow by a constant factor per step, so that the steps depend on log(1 / noise): the slope is fitted by
 least squares for every seed, over the noise levels at which the units of all seeds part, and not at once, and again
@@ -74,7 +74,7 @@ CONSTANTS = (1e-3, 1e-2, 1e-1)
 CLOSE = 1.0
 """An error counts as that of He's start where their means over seeds are so many percentage points apart."""
 PARTED = 0.1
-"""LayerElement have parted where their spread is this share of that of He's start."""
+"""Units have parted where their spread is this share of that of He's start."""
 PARTING_EPOCHS = 14
 """Training after which all units have parted that start from noise of 1e-8 or more."""
 LOOKED_AT = 500

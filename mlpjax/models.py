@@ -162,7 +162,7 @@ class MLP:
     """
 
     widths: tuple[int, ...] = (784, 256, 128, 10)
-    """LayerElement of every layer, from the input to the output; the first and the last must fit the data."""
+    """Units of every layer, from the input to the output; the first and the last must fit the data."""
     activation: ActivationName | Callable[..., Array] | Activation = "relu"
     """Activation of the hidden layers: a name, or in Python any function of the pre-activations."""
     output_activation: ActivationName | Callable[..., Array] | Activation = "identity"

@@ -35,7 +35,7 @@ class WidthSweep:
     data: str = "mnist1d"
     """Data set: mnist5k, xor, mnist1d, idx:DIR (four idx files, such as full MNIST) or tfds:NAME."""
     hidden: tuple[int, ...] = (2, 3, 4, 6, 8, 11, 16, 21, 28, 36, 42, 47, 54, 61, 75, 100, 140, 200, 300)
-    """LayerElement of a hidden layer, a network's layers all alike: the widths to compare, in increasing order."""
+    """Units of a hidden layer, a network's layers all alike: the widths to compare, in increasing order."""
     layers: int = 2
     """Hidden layers."""
     seeds: int = 30

@@ -12,7 +12,7 @@ from mlpjax.findings.selection import converged
 from mlpjax.findings.spectra import Spectra, find_spectra
 from mlpjax.findings.surface import Surface, find_surface
 from mlpjax.findings.trajectory import Trajectory, find_trajectory
-from mlpjax.findings.units import LayerElement, find_units, find_zero_gradients
+from mlpjax.findings.units import Units, find_units, find_zero_gradients
 from mlpjax.models import MLP
 from mlpjax.recipe import Recipe
 from mlpjax.seeds import OnProgress, Trained
@@ -30,7 +30,7 @@ class Findings(NamedTuple):
     barriers: Barriers | None
     endings: Endings | None
     mistakes: Mistakes | None
-    units: dict[str, LayerElement]
+    units: dict[str, Units]
     """The hidden units of every group; empty without a hidden layer."""
     zero_gradients: dict[str, float]
     """Share of every leaf's gradient that is exactly zero where all parameters are."""

@@ -17,7 +17,7 @@ from mlpjax.seeds import Trained, map_seeds
 from mlpjax.typing import Params
 
 
-class LayerElement(NamedTuple):
+class Units(NamedTuple):
     """The hidden units of many networks, layer by layer."""
 
     distinct: Int[np.ndarray, "networks hidden_layers"]
@@ -28,7 +28,7 @@ class LayerElement(NamedTuple):
     """Of what they give on the training examples."""
 
 
-def find_units(model: MLP, dataset: Dataset, trained: Trained) -> LayerElement:
+def find_units(model: MLP, dataset: Dataset, trained: Trained) -> Units:
     """Count the different hidden units of every network, and the ranks of its hidden layers.
 
     Args:
@@ -41,7 +41,7 @@ def find_units(model: MLP, dataset: Dataset, trained: Trained) -> LayerElement:
         return distinct_units(params), ranks(model, params, scale(split.x))
 
     distinct, found = map_seeds(look, trained.params, subset(dataset.train), chunk=1)
-    return LayerElement(distinct, found.kernel, found.activations)
+    return Units(distinct, found.kernel, found.activations)
 
 
 def find_zero_gradients(model: MLP, recipe: Recipe, dataset: Dataset) -> dict[str, float]:

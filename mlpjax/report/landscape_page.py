@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import jax.numpy as jnp
 import numpy as np
 
-from mlpjax.findings import Barriers, Endings, Findings, LayerElement, Spectra, Surface, Trajectory
+from mlpjax.findings import Barriers, Endings, Findings, Spectra, Surface, Trajectory, Units
 from mlpjax.findings.spectra import BOTTOM
 from mlpjax.landscape.minima import Kind
 from mlpjax.report import figures, landscape_figures
@@ -249,7 +249,7 @@ def _endings(found: Endings) -> list[Table | Picture]:
     ]
 
 
-def unit_tables(units: Mapping[str, LayerElement], zero_gradients: Mapping[str, float]) -> list[Table]:
+def unit_tables(units: Mapping[str, Units], zero_gradients: Mapping[str, float]) -> list[Table]:
     """What became of the hidden units, and which gradients an all-zero start has.
 
     Args:
