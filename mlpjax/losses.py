@@ -205,7 +205,7 @@ def classes_of(
         return outputs.argmax(axis=1)
     threshold = loss_of(loss).threshold
     if threshold is None:
-        singles = ", ".join(name for name, known in LOSSES.items() if known.threshold is not None)
+        singles = ", ".join(sorted(name for name, known in LOSSES.items() if known.threshold is not None))
         raise UserError(
             f"loss {loss if isinstance(loss, str) else 'function'}: has no threshold for a single output; "
             f"choose from {singles}, or give a Loss with a threshold"

@@ -82,6 +82,10 @@ class Recipe:
             if getattr(self, field) is not None and self.optimizer not in users:
                 named = str(self.optimizer) if isinstance(self.optimizer, str) else "one of your own"
                 raise UserError(f"{field}: is for optimizer {' or '.join(users)}, not {named}; leave it out")
+        if self.clip is not None and not isinstance(self.optimizer, str):
+            raise UserError(
+                "clip: is for the optimizers with a name; put optax.clip_by_global_norm into your own chain"
+            )
         _require("learning_rate", self.learning_rate, above=True)
         _require("momentum", self.momentum, high=1)
         _require("weight_decay", self.weight_decay)

@@ -19,7 +19,7 @@ from mlpjax.plumbing.processes import ALONE, Group
 from mlpjax.recipe import Recipe
 from mlpjax.task import Task, make_task
 from mlpjax.train import Observe, Splits, Stop, Train, Training, TrainState, begin_with, check_fit, make_train
-from mlpjax.typing import Params, Variables
+from mlpjax.typing import Variables
 
 FROZEN_SEED = 0
 """The seed that gives every network the same key where a key is frozen."""
@@ -141,7 +141,7 @@ class Trained(NamedTuple):
     """Many trained networks, on the host, along a leading axis."""
 
     seeds: Int[np.ndarray, " networks"]
-    params: Params
+    params: PyTree
     history: dict[str, Float[np.ndarray, "networks evaluations"]]
     """`{split}_loss`, `{split}_{metric}`, `grad_norm` and `seconds` at the start and every `eval_every` epochs."""
     stats: PyTree = {}  # noqa: RUF012  an empty tree, that nobody writes into
@@ -157,7 +157,7 @@ class Trained(NamedTuple):
         return Variables(self.params, self.stats)
 
     @property
-    def snapshots(self) -> Params | None:
+    def snapshots(self) -> PyTree:
         """The parameters at chosen epochs, along the second axis; None where none were asked for."""
         return self.observed.get(SNAPSHOTS)
 

@@ -18,7 +18,7 @@ from mlpjax.keys import Keys
 from mlpjax.losses import Loss, correct, lasso, loss_of, ridge
 from mlpjax.models import Model
 from mlpjax.recipe import Normalisation, Recipe
-from mlpjax.typing import Params, Variables, is_zero
+from mlpjax.typing import Variables, is_zero
 
 EVALUATION_BATCH = 1000
 """Examples that are evaluated at a time: their activations stay in the cache."""
@@ -290,7 +290,7 @@ def mean_loss(task: Task, stats: PyTree | None = None) -> MeanLoss:
         `loss(params, split)`, computed in the floating-point type of the parameters.
     """
 
-    def loss(params: Params, split: Split) -> Float[Array, ""]:
+    def loss(params: PyTree, split: Split) -> Float[Array, ""]:
         kind = jax.tree.leaves(params)[0].dtype
         x, y = task.prepare(split.x).astype(kind), jnp.asarray(split.y)
         y = y.astype(kind) if jnp.issubdtype(y.dtype, jnp.floating) else y

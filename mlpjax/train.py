@@ -1,5 +1,6 @@
 """Training one network: a single step, and the whole of it as one compiled program."""
 
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from mlpjax.losses import loss_of
 from mlpjax.models import MLP, Model
 from mlpjax.recipe import Recipe, make_optimizer
 from mlpjax.task import Batch, Examples, Task, evaluate
-from mlpjax.typing import Params, Variables
+from mlpjax.typing import Variables
 
 
 class Splits(NamedTuple):
@@ -33,7 +34,7 @@ class Splits(NamedTuple):
 class TrainState(NamedTuple):
     """What one step hands to the next."""
 
-    params: Params
+    params: PyTree
     stats: PyTree
     opt_state: optax.OptState
     step: Int[Array, ""]
@@ -70,8 +71,8 @@ def make_train_step(
     """Make `train_step(state, batch, keys)`: the gradient of one minibatch and one step down it.
 
     Jitted, and `state` is donated: its memory becomes the new state's. An optimizer that asks for more than the
-    gradient is given the loss (`value`), the gradient (`grad`), and on the same minibatch the loss as a function of the
-    parameters (`value_fn`) and the gradient as one of parameters and a number that is passed over (`grad_fn`, for SAM).
+    gradient is given the loss (`value`), the gradient (`grad`) and the loss on the same minibatch as a function of the
+    parameters (`value_fn`); one whose update names a `grad_fn`, as SAM's, the gradient as a function of the parameters.
 
     Args:
         task: the network's.
@@ -82,21 +83,17 @@ def make_train_step(
         The jitted step: the state after it, and the loss and gradient norm before it. Its keys are those `at` a step.
     """
     optimizer = make_optimizer(recipe, steps)
+    wants_grad_fn = "grad_fn" in inspect.signature(optimizer.update).parameters
 
     def train_step(state: TrainState, batch: Batch, keys: Keys) -> tuple[TrainState, StepMetrics]:
-        def objective(params: Params) -> tuple[Float[Array, ""], PyTree]:
+        def objective(params: PyTree) -> tuple[Float[Array, ""], PyTree]:
             return task.objective(Variables(params, state.stats), batch, keys)
 
         (loss, stats), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
-        updates, opt_state = optimizer.update(
-            grads,
-            state.opt_state,
-            state.params,
-            value=loss,
-            grad=grads,
-            value_fn=lambda params: objective(params)[0],
-            grad_fn=lambda params, _: jax.grad(objective, has_aux=True)(params)[0],
-        )
+        more: dict[str, Any] = {"value": loss, "grad": grads, "value_fn": lambda params: objective(params)[0]}
+        if wants_grad_fn:
+            more = {"grad_fn": lambda params, _: jax.grad(objective, has_aux=True)(params)[0]}
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params, **more)
         params = optax.apply_updates(state.params, updates)
         return TrainState(params, stats, opt_state, state.step + 1), StepMetrics(loss, optax.tree.norm(grads))
 
@@ -308,7 +305,7 @@ def make_train(
             batch = batch_of(x[rows], y[rows], weight)
             state, metrics = train_step(training.state, batch, keys.at(training.state.step))
             training = training._replace(state=state)
-            return look(training, data, within, step + 1, step // each), metrics.grad_norm
+            return look(training, data, within, step + 1, (step + 1) // each), metrics.grad_norm
 
         def steps_of(epoch: Int[Array, ""], training: Training) -> tuple[Training, Float[Array, ""]]:
             if batch_size is None:

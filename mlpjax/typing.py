@@ -11,7 +11,7 @@ Params: TypeAlias = dict[str, Any]
 class Variables(NamedTuple):
     """All arrays of one network: what is trained, and what training keeps beside it."""
 
-    params: Params
+    params: PyTree
     stats: PyTree = {}  # noqa: RUF012  an empty tree, that nobody writes into
     """Running statistics, such as batch normalisation's moments; an empty dict where there are none."""
 

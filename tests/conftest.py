@@ -45,6 +45,6 @@ def coarse_digits() -> Any:
 
     def few(split: Any, count: int) -> Any:
         coarse = split.x[:count].reshape(count, 7, 4, 7, 4).mean(axis=(2, 4)).astype(np.uint8)
-        return mlpjax.Split(coarse.reshape(count, 49), split.y[:count])
+        return mlpjax.Split(coarse, split.y[:count])
 
     return mlpjax.Dataset("few", few(whole.train, 200), few(whole.valid, 0), few(whole.test, 100), classes=10)

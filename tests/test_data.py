@@ -1,24 +1,14 @@
-"""The front door `load`, the pixel scale and the stratified hold-out."""
+"""The front door `load` and the stratified hold-out."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlpjax.data import LOADERS, Split, load, scale
+from mlpjax.data import LOADERS, Split, load
 from mlpjax.data.dataset import stratified_holdout
 from mlpjax.errors import UserError
-
-
-def test_scale_divides_pixels_by_255_and_leaves_floats_alone():
-    pixels = np.arange(256, dtype=np.uint8).reshape(2, 128)
-    scaled = jax.jit(scale)(pixels)
-    assert scaled.dtype == jnp.float32
-    np.testing.assert_allclose(scaled, pixels / 255, rtol=1e-7)
-    floats = np.array([-3.5, 7.25], np.float32)
-    np.testing.assert_array_equal(scale(floats), floats)
 
 
 def test_a_split_is_a_pytree():

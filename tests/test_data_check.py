@@ -31,15 +31,15 @@ def with_label(good, row, label):
 
 GOOD = split()
 BAD = [
-    (GOOD._replace(x=GOOD.x[0]), "x has 1 dimensions and y has 1; want 2"),
-    (GOOD._replace(y=GOOD.y[:, None]), "x has 2 dimensions and y has 2; want 2 .* and 1"),
+    (GOOD._replace(x=GOOD.x[0]), "x has 1 dimensions; want rows"),
+    (GOOD._replace(y=GOOD.y[:, None]), "y is int32 with 2 dimensions; want int32 labels"),
     (GOOD._replace(x=GOOD.x[:, :0]), "no features"),
     (
         GOOD._replace(x=GOOD.x.astype(np.float64)),
-        "x is float64 and y is int32; want uint8 or float32, and int32",
+        "x is float64; want uint8 or float32",
     ),
-    (GOOD._replace(y=GOOD.y.astype(np.int64)), "x is float32 and y is int64"),
-    (GOOD._replace(y=GOOD.y[:-1]), "12 rows in x but 11 labels in y"),
+    (GOOD._replace(y=GOOD.y.astype(np.int64)), "y is int64 with 1 dimensions; want int32"),
+    (GOOD._replace(y=GOOD.y[:-1]), "12 rows in x but 11 in y"),
     (with_value(GOOD, 7, 2, np.nan), "row 7, feature 2 is nan"),
     (with_value(GOOD, 5, 0, -np.inf), "row 5, feature 0 is -inf"),
     (with_label(GOOD, 9, 2), "row 9 has label 2, outside the 2 classes 0..1"),
@@ -83,9 +83,9 @@ def test_one_class_alone_cannot_be_trained_on():
 
 
 def test_the_facts_are_the_numbers_of_the_data():
-    train = Split(np.array([[0, 7, 3], [200, 7, 4], [9, 7, 5]], np.uint8), np.array([0, 1, 1], np.int32))
-    test = Split(np.array([[9, 7, 5], [9, 7, 5], [1, 2, 3]], np.uint8), np.array([1, 0, 0], np.int32))
-    facts = check(Dataset("toy", train, Split(train.x[:0], train.y[:0]), test, classes=2, image_shape=(1, 3)))
+    train = Split(np.array([[[0, 7, 3]], [[200, 7, 4]], [[9, 7, 5]]], np.uint8), np.array([0, 1, 1], np.int32))
+    test = Split(np.array([[[9, 7, 5]], [[9, 7, 5]], [[1, 2, 3]]], np.uint8), np.array([1, 0, 0], np.int32))
+    facts = check(Dataset("toy", train, Split(train.x[:0], train.y[:0]), test, classes=2))
     assert (facts.low, facts.high, facts.constant) == (0, 200, 1)
     assert facts.balance == {"train": (1, 2), "test": (1, 2)}
     assert facts.repeated == {"test": 2}
@@ -101,6 +101,21 @@ def test_the_facts_are_the_numbers_of_the_data():
         ("rows also in train", "test 2"),
         ("note", "2 of 3 test rows are identical to a training row"),
     ]
+
+
+def test_targets_are_numbers_or_labels_and_are_told_apart():
+    x, y = np.ones((4, 3), np.float32), np.arange(8, dtype=np.float32).reshape(4, 2)
+    facts = check(Dataset("toy", Split(x, y), Split(x[:0], y[:0]), Split(x, y)))
+    assert (facts.classes, facts.outputs, facts.balance) == (None, 2, {})
+    assert ("targets", "2") in facts.table()
+    for targets, said in (
+        (y[:, 0], "toy, test: y is float32 with 1 dimensions and there are no classes; for regression give float32"),
+        (np.zeros(4, np.int32), "toy, test: y is int32 with 1 dimensions and there are no classes"),
+        (np.where(y == 3, np.inf, y).astype(np.float32), "toy, test: row 1, target 1 is inf; mend or drop the row"),
+        (y[:, :1], "toy, test: 1 targets but train has 2"),
+    ):
+        with pytest.raises(UserError, match=said):
+            check(Dataset("toy", Split(x, y), Split(x[:0], y[:0]), Split(x, targets)))
 
 
 def test_repeats_by_design_are_counted_but_not_complained_of():

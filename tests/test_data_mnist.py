@@ -23,7 +23,7 @@ def write_digits(folder: Path, train: int, test: int) -> None:
 def test_files_of_mnist_s_size_are_read(tmp_path: Path) -> None:
     write_digits(tmp_path, 60_000, 10_000)
     digits = load_mnist(f"idx:{tmp_path}")
-    assert (digits.train.x.shape, digits.test.x.shape, digits.classes) == ((60_000, 784), (10_000, 784), 10)
+    assert (digits.train.x.shape, digits.test.x.shape, digits.classes) == ((60_000, 28, 28), (10_000, 28, 28), 10)
     assert digits.train.x.dtype == np.uint8
     assert digits.train.y[:12].tolist() == [*range(10), 0, 1]
 

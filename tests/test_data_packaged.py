@@ -15,7 +15,7 @@ def digits():
 def test_the_three_splits_together_are_the_packages_5000_digits(digits):
     x, y = mnist_data()
     splits = (digits.train, digits.valid, digits.test)
-    ours = np.concatenate([np.column_stack([split.x, split.y]) for split in splits])
+    ours = np.concatenate([np.column_stack([split.x.reshape(len(split.y), -1), split.y]) for split in splits])
     theirs = np.column_stack([x, y]).astype(ours.dtype)
     np.testing.assert_array_equal(np.unique(ours, axis=0), np.unique(theirs, axis=0))
     assert len(ours) == 5000

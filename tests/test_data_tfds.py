@@ -61,7 +61,7 @@ def prepare(folder, *args, **kwargs):
 
 
 def by_first_feature(split):
-    order = np.argsort(split.x[:, 0])
+    order = np.argsort(split.x.reshape(len(split.y), -1)[:, 0])
     return split.x[order], split.y[order]
 
 
@@ -72,7 +72,7 @@ def test_a_prepared_image_set_is_read_without_tensorflow(tmp_path):
     assert (data.classes, data.image_shape, data.features) == (3, (4, 5), 20)
     for split, rows in zip((data.train, data.valid, data.test), splits.values(), strict=True):
         x, y = by_first_feature(split)  # TFDS shuffles the rows as it prepares them
-        np.testing.assert_array_equal(x, [image(i).ravel() for i in rows])
+        np.testing.assert_array_equal(x, [image(i).reshape(4, 5) for i in rows])
         np.testing.assert_array_equal(y, [i % 3 for i in rows])
         assert (x.dtype, y.dtype) == (np.uint8, np.int32)
 
@@ -93,7 +93,7 @@ def test_feature_vectors_become_float32_and_a_missing_validation_split_is_empty(
     assert data.valid.x.shape == (0, 2)
 
 
-def test_colour_images_have_no_grey_image_shape(tmp_path):
+def test_colour_images_stay_images(tmp_path):
     def example(i):
         png = io.BytesIO()
         Image.fromarray(np.full((4, 4, 3), i, np.uint8)).save(png, "png")
@@ -102,7 +102,7 @@ def test_colour_images_have_no_grey_image_shape(tmp_path):
 
     prepare(tmp_path, "tiny_colours", {"image": tfds.features.Image(shape=(4, 4, 3)), "label": LABEL}, example)
     data = load("tfds:tiny_colours", data_dir=tmp_path)
-    assert (data.features, data.image_shape) == (48, None)
+    assert (data.features, data.image_shape) == (48, (4, 4, 3))
 
 
 def test_a_known_set_is_prepared_only_where_tensorflow_is_there(tmp_path, monkeypatch):

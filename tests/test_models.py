@@ -3,6 +3,7 @@ import itertools
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,7 +18,7 @@ KEY = jax.random.key(0)
 
 
 def test_the_lecture_network_has_235146_parameters_layer_by_layer():
-    counts = count_parameters(jax.eval_shape(MLP((784, 256, 128, 10)).init, KEY))
+    counts = count_parameters(jax.eval_shape(MLP((784, 256, 128, 10)).init, KEY).params)
     assert counts == [200_960, 32_896, 1_290]
     assert sum(counts) == 235_146
 
@@ -28,7 +29,7 @@ def test_the_lecture_network_has_235146_parameters_layer_by_layer():
     bias=st.sampled_from(["zeros", "same", "none"]),
 )
 def test_any_widths_have_the_parameters_of_the_formula(widths, bias):
-    params = jax.eval_shape(MLP(tuple(widths), bias=bias).init, KEY)
+    params = jax.eval_shape(MLP(tuple(widths), bias=bias).init, KEY).params
     extra = 0 if bias == "none" else 1
     assert count_parameters(params) == [(a + extra) * b for a, b in itertools.pairwise(widths)]
 
@@ -115,12 +116,23 @@ def test_dropout_drops_its_share_of_each_layer_and_keeps_the_mean():
         ({"output_activation": "prelu"}, "hidden layers only"),
         ({"dropout": (1.0,)}, r"dropout 1.0: a rate must lie in \[0, 1\)"),
         ({"dropout": (0.1, 0.2, 0.3)}, "one for each of the 2 hidden layers"),
-        ({"dropout": 0.5}, r"dropout 0.5: give a tuple of rates, such as \(0.5,\)"),
-        ({"widths": 784}, "widths 784: give a tuple"),
         ({"scale": float("nan")}, "scale nan: must be a finite number"),
     ],
 )
 def test_bad_descriptions_are_refused_by_name(arguments, said):
+    with pytest.raises(UserError, match=said):
+        MLP(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"dropout": 0.5}, r"dropout 0.5: give a tuple of rates, such as \(0.5,\)"),
+        ({"widths": 784}, "widths 784: give a tuple"),
+    ],
+)
+def test_a_number_where_a_tuple_belongs_is_refused_also_where_types_are_not_checked(monkeypatch, arguments, said):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(UserError, match=said):
         MLP(**arguments)
 

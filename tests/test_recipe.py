@@ -1,6 +1,8 @@
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
+import optax
 import pytest
 
 from mlpjax.errors import UserError
@@ -60,7 +62,8 @@ def numpy_steps(name, w, gradients, rate=0.1):
 def test_optimizers_are_their_textbook_formulas(name):
     rng = np.random.default_rng(0)
     w, gradients = rng.normal(size=(3, 2)), rng.normal(size=(4, 3, 2))
-    optimizer = make_optimizer(Recipe(optimizer=name, learning_rate=0.1, weight_decay=0.01), steps=4)
+    decay = {"weight_decay": 0.01} if name == "adamw" else {}
+    optimizer = make_optimizer(Recipe(optimizer=name, learning_rate=0.1, **decay), steps=4)
     params = {"dense_0": {"kernel": jnp.asarray(w, jnp.float32), "bias": jnp.ones(2)}}
     state = optimizer.init(params)
     for g in gradients:
@@ -87,7 +90,14 @@ def test_clipping_shortens_the_whole_gradient_to_the_limit():
     [
         ({"learning_rate": 0.0}, "learning_rate 0.0: must be above 0"),
         ({"learning_rate": float("nan")}, "learning_rate nan"),
-        ({"momentum": 1.0}, "momentum 1.0: must be at least 0 and below 1"),
+        ({"optimizer": "nesterov", "momentum": 1.0}, "momentum 1.0: must be at least 0 and below 1"),
+        ({"momentum": 0.5}, "momentum: is for optimizer momentum or nesterov, not adam; leave it out"),
+        ({"optimizer": "sgd", "weight_decay": 0.1}, "weight_decay: is for optimizer adamw, not sgd; leave it out"),
+        ({"optimizer": optax.lion, "weight_decay": 0.1}, "weight_decay: is for optimizer adamw, not one of your own"),
+        ({"optimizer": optax.lion, "clip": 1.0}, "clip: is for the optimizers with a name; put optax.clip_by_global"),
+        ({"optimizer": "adams"}, "unknown optimizer 'adams'"),
+        ({"loss": "cross_entrop"}, "unknown loss 'cross_entrop'"),
+        ({"normalisation": "pixel"}, "unknown normalisation 'pixel'"),
         ({"ridge": -1.0}, "ridge -1.0: must be at least 0"),
         ({"clip": 0.0}, "clip 0.0: must be above 0"),
         ({"batch_size": 0}, "batch_size 0: must be at least 1"),
@@ -99,3 +109,9 @@ def test_clipping_shortens_the_whole_gradient_to_the_limit():
 def test_bad_recipes_are_refused_by_name(arguments, said):
     with pytest.raises(UserError, match=said):
         Recipe(**arguments)
+
+
+def test_an_optimizer_without_its_rate_is_refused_also_where_types_are_not_checked(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(UserError, match="optimizer: give a function of the learning rate, such as lambda rate:"):
+        Recipe(optimizer=optax.adam(0.1))

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 from mlpjax.data import load
 from mlpjax.errors import UserError
+from mlpjax.keys import Keys, make_keys
 from mlpjax.lift import Work, default_chunk, map_seeds, run
 from mlpjax.models import MLP
 from mlpjax.recipe import Recipe
 from mlpjax.seeds import apply_sweep, make_members, train_many
-from mlpjax.train import Keys, Splits, make_keys, make_train
+from mlpjax.task import classification
+from mlpjax.train import Splits, make_train
 
 DATA = load("xor", n=60)
 MODEL = MLP((2, 6, 2), dropout=(0.2,))
@@ -29,6 +31,7 @@ class Memory:
     def __init__(self):
         self.kept = {}
         self.joined = None
+        self.identity = None
 
     def __contains__(self, name):
         return name in self.kept
@@ -42,11 +45,19 @@ class Memory:
     def remove(self, name):
         self.kept.pop(name, None)
 
-    def stack(self, names, rows):
-        parts = [self.kept.pop(name) for name in names]
-        self.joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-        assert all(len(array) == rows for array in self.joined.values())
-        return self.joined
+    def claim(self, identity):
+        if self.identity not in (None, identity):
+            other = [name for name in identity if identity[name] != self.identity.get(name)]
+            raise UserError(f"results for other {other}")
+        self.identity = identity
+
+    def names(self):
+        return sorted(self.kept)
+
+    def stack(self, names):
+        parts = [*([self.joined] if self.joined else []), *(self.kept.pop(name) for name in names)]
+        if parts:
+            self.joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
     def stacked(self):
         return self.joined
@@ -73,7 +84,7 @@ def test_seed_17_alone_is_seed_17_among_64_in_any_chunk(sixty_four, chunk):
 
 
 def test_many_are_the_one_network_function_of_each(sixty_four):
-    one = make_train(MODEL, RECIPE)(make_keys(9), Splits(DATA.train, DATA.valid, DATA.test))
+    one = make_train(classification(MODEL, RECIPE), RECIPE)(make_keys(9), Splits(DATA.train, DATA.valid, DATA.test))
     ninth = jax.tree.map(lambda leaf: leaf[9], figures(sixty_four))
     chex.assert_trees_all_close((one.state.params, one.history), ninth, rtol=1e-4, atol=1e-6)
     assert (sixty_four.seeds == np.arange(64)).all()
@@ -176,7 +187,7 @@ def test_what_cannot_be_trained_is_refused(arguments, said):
 
 def test_an_interrupted_training_goes_on_to_the_same_figures(monkeypatch):
     """Interrupted in every chunk and between two of them, with a checkpoint in passing and without."""
-    monkeypatch.setattr("mlpjax.seeds.BLOCK_SECONDS", 0.0)
+    monkeypatch.setattr("mlpjax.lift.BLOCK_SECONDS", 0.0)
     undisturbed = train_many(MODEL, RECIPE, DATA, range(7), chunk=2)
     store, interruptions = Memory(), [4, 12, 16, 22, 25]  # of 28 periods, in parts of 4 and 3 networks
 
@@ -187,7 +198,7 @@ def test_an_interrupted_training_goes_on_to_the_same_figures(monkeypatch):
 
     resumed = None
     while resumed is None:
-        monkeypatch.setattr("mlpjax.seeds.CHECKPOINT_SECONDS", 0.0 if len(interruptions) % 2 else 1e9)
+        monkeypatch.setattr("mlpjax.lift.CHECKPOINT_SECONDS", 0.0 if len(interruptions) % 2 else 1e9)
         with contextlib.suppress(KeyboardInterrupt):
             resumed = train_many(MODEL, RECIPE, DATA, range(7), chunk=2, store=store, on_progress=on_progress)
     assert not interruptions
@@ -206,7 +217,7 @@ def test_what_is_kept_is_not_trained_again():
 
 def test_checkpoints_of_another_form_are_refused():
     store = Memory()
-    store.joined = {"something": np.zeros(3)}
+    store.joined = {"something": np.zeros(3), "row": np.zeros((3, 16), np.uint8)}
     with pytest.raises(UserError, match="another version of mlpjax"):
         train_many(MODEL, RECIPE, DATA, range(2), store=store)
 
@@ -217,7 +228,7 @@ def test_chunks_leave_no_one_out_and_count_every_period(count, chunk, periods):
     told = []
     work = Work(
         start=lambda own, shared: own + shared,
-        advance=lambda own, shared, state, until: jnp.where(until == periods, own * 10.0, state),
+        advance=lambda own, shared, state, done, until: jnp.where(until == periods, own * 10.0, state),
         periods=periods,
         finish=lambda state: {"tenfold": state},
     )

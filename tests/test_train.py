@@ -116,7 +116,8 @@ def reference_training(model, recipe, keys, data):
         for batch_rows, batch_weight in zip(np.asarray(rows), np.asarray(weight), strict=True):
             at = batch_rows[batch_weight == 1]
             batch = Batch(data.train.x[at], data.train.y[at], jnp.ones(len(at)))
-            grads = jax.grad(lambda p, b=batch, k=keys.at(step): objective(model, recipe, p, b, k))(params)
+            own = keys.at(step)
+            grads = jax.grad(lambda p, b=batch, k=own: objective(model, recipe, p, b, k))(params)
             params = jax.tree.map(lambda p, g: p - recipe.learning_rate * g, params, grads)
             step += 1
     return params
@@ -358,8 +359,43 @@ def test_a_stop_may_read_the_history():
 )
 def test_any_optax_transformation_trains(optimizer):
     recipe = Recipe(optimizer=optimizer, learning_rate=0.02, batch_size=25, epochs=6)
-    found = jax.jit(make_train(classification(MLP((3, 8, 3)), recipe), recipe))(make_keys(0), DATA)
+    with jax.numpy_dtype_promotion("standard"):  # optax's own code
+        found = jax.jit(make_train(classification(MLP((3, 8, 3)), recipe), recipe))(make_keys(0), DATA)
     assert found.history["train_loss"][-1] < 0.8 * found.history["train_loss"][0]
+
+
+def test_lookahead_is_a_wrapper_of_task_and_optimizer():
+    """k fast steps, then the slow parameters take half of the way, written out."""
+    model = MLP((3, 4, 3), "tanh")
+
+    def pairs(rate):
+        both = optax.lookahead(optax.sgd(rate), sync_period=3, slow_step_size=0.5)
+        return optax.GradientTransformation(
+            both.init, lambda grads, state, params: both.update(grads.fast, state, params)
+        )
+
+    recipe = Recipe(optimizer=pairs, learning_rate=0.3, batch_size=None, epochs=7)
+    plain = classification(model, recipe)
+
+    def fast(variables):
+        return variables._replace(params=variables.params.fast)
+
+    task = plain._replace(
+        init=lambda key, x: Variables(optax.LookaheadParams.init_synced(plain.init(key, x).params)),
+        predict=lambda variables, x: plain.predict(fast(variables), x),
+        objective=lambda variables, batch, keys: plain.objective(fast(variables), batch, keys),
+    )
+    with jax.numpy_dtype_promotion("standard"):
+        found = jax.jit(make_train(task, recipe))(KEYS, DATA).state.params
+
+    batch = Batch(DATA.train.x, DATA.train.y, jnp.ones(50))
+    slow = now = plain.init(KEYS.init, DATA.train.x).params
+    for step in range(7):
+        grads = jax.grad(lambda p: plain.objective(Variables(p), batch, None)[0])(now)
+        now = jax.tree.map(lambda p, g: p - 0.3 * g, now, grads)
+        if step % 3 == 2:
+            slow = now = jax.tree.map(lambda s, f: s + 0.5 * (f - s), slow, now)
+    chex.assert_trees_all_close(found, optax.LookaheadParams(now, slow), atol=1e-5)
 
 
 def test_sam_is_the_gradient_at_the_worst_point_near_by():
@@ -368,7 +404,7 @@ def test_sam_is_the_gradient_at_the_worst_point_near_by():
         0.1,
         Recipe(
             optimizer=lambda rate: optax.contrib.sam(
-                optax.sgd(rate), optax.chain(optax.contrib.normalize(), optax.sgd(-0.1)), opaque_mode=True
+                optax.sgd(rate), optax.chain(optax.contrib.normalize(), optax.sgd(0.1)), opaque_mode=True
             ),
             learning_rate=0.3,
         ),
