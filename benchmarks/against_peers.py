@@ -4,10 +4,11 @@ The same job on every side: 784-256-128-10 with ReLU, batches of 128 in an order
 epoch, cross-entropy, SGD at 0.1 or Adam at 0.001, float32, all tensors in memory. mlpjax trains 64 networks at once;
 its time is that of training alone, and so is the peers'. The peers run in processes of their own: with the threads that
 the library chooses, and as one single-threaded process a core, side by side. Every way has a row, and so has
-the fastest of its kind.
+the fastest of its kind. mlpjax in mixed precision (bfloat16 products) is set against the fastest peer in any precision.
 
 Peers: PyTorch eager, with tensors in memory and an index_select a batch, and with its fused optimizers; a DataLoader
-(for information); torch.compile; torch.func, 8 and 32 stacked networks; scikit-learn's MLPClassifier.
+(for information); torch.compile; both with autocast to bfloat16; torch.func, 8 and 32 stacked networks; scikit-learn's
+MLPClassifier.
 
 Command: python benchmarks/against_peers.py    (needs pip install 'mlpjax[peers]'; torch.compile needs a C++ compiler)
 Wall time on two cores: about 8 minutes; --quick about a minute.
@@ -31,10 +32,11 @@ from typing import Any, NamedTuple
 from common import OPTIMIZERS, WIDTHS, Bench, Report, Row, run_benchmark, time_training
 
 from mlpjax import MLP, UserError
+from mlpjax.products import PrecisionName
 
 NETWORKS = {"torch.func, 8 networks": 8, "torch.func, 32 networks": 32}
 """How many networks a peer trains at once, where not one."""
-OURS, COMPILE = "mlpjax", "torch.compile"
+OURS, OURS_MIXED, COMPILE = "mlpjax", "mlpjax, mixed precision", "torch.compile"
 WHOLE, SPLIT = "all cores", "a process a core"
 SIDES = {
     "PyTorch eager": (WHOLE,),
@@ -44,6 +46,8 @@ SIDES = {
     "torch.func, 8 networks": (WHOLE, SPLIT),
     "torch.func, 32 networks": (WHOLE,),
     "scikit-learn": (WHOLE, SPLIT),
+    "bfloat16: PyTorch eager, fused optimizer": (WHOLE, SPLIT),
+    "bfloat16: torch.compile": (WHOLE, SPLIT),
 }
 KINDS: dict[str, tuple[tuple[str, ...], dict[str, float] | None]] = {
     "PyTorch eager": (("PyTorch eager, all cores",), {"SGD": 4.0, "Adam": 5.0}),
@@ -90,9 +94,9 @@ class Cost(NamedTuple):
     """Seconds of everything else, above all of compiling."""
 
 
-def time_ours(bench: Bench, optimizer: str, seeds: int) -> Cost:
+def time_ours(bench: Bench, optimizer: str, seeds: int, precision: PrecisionName = "float32") -> Cost:
     """mlpjax at many networks."""
-    timing = time_training(MLP(WIDTHS), OPTIMIZERS[optimizer], bench.digits, seeds)
+    timing = time_training(MLP(WIDTHS, precision=precision), OPTIMIZERS[optimizer], bench.digits, seeds)
     return Cost(timing.training, timing.setting_up)
 
 
@@ -119,11 +123,12 @@ def measure(bench: Bench) -> Report:
         }
         for optimizer in OPTIMIZERS:
             contestants[optimizer, OURS] = partial(time_ours, bench, optimizer, seeds)
+            contestants[optimizer, OURS_MIXED] = partial(time_ours, bench, optimizer, seeds, "mixed")
             for peer, side in [(peer, side) for peer, sides in SIDES.items() for side in sides]:
                 try:
                     setting_up = workers[side].call(peers.warm_up, peer, optimizer)
                 except Exception as error:
-                    if peer != COMPILE:  # which needs a compiler, and not every system has one
+                    if COMPILE not in peer:  # which needs a compiler, and not every system has one
                         raise
                     skipped[f"{optimizer}, {peer}, {side}"] = str(error).splitlines()[0]
                     bench.console.print(f"skipped: {optimizer}, {peer}, {side}: {error}")
@@ -142,11 +147,15 @@ def rows(measured: Mapping[tuple[str, str], list[Cost]], seeds: int) -> list[Row
         training = {
             name: [cost.training for cost in costs] for (of, name), costs in measured.items() if of == optimizer
         }
-        ours = training.pop(OURS)
+        ours, mixed = training.pop(OURS), training.pop(OURS_MIXED)
         against = f"{optimizer}, {seeds} seeds, against"
         for kind, (beginnings, wanted) in KINDS.items():
             best = min((values for name, values in training.items() if name.startswith(beginnings)), key=median)
             made.append(Row(f"{against} {kind}", unit, ours, best, wanted and wanted[optimizer]))
+        best = min(training.values(), key=median)
+        made.append(
+            Row(f"{optimizer}, {seeds} seeds, mixed, against the best peer in any precision", unit, mixed, best)
+        )
         made += [
             Row(f"{against} {name}", unit, ours, values)
             for name, values in training.items()

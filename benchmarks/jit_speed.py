@@ -19,10 +19,11 @@ import jax.numpy as jnp
 import numpy as np
 from common import BATCH, OPTIMIZERS, WIDTHS, Bench, Report, Row, run_benchmark, time_training, timed
 
-from mlpjax import MLP, Batch, Dataset, Splits, init_state, make_keys, make_train, make_train_step
+from mlpjax import MLP, Batch, Dataset, Splits, init_state, make_keys, make_task, make_train, make_train_step
 
 MODEL = MLP(WIDTHS)
 RECIPE = dataclasses.replace(OPTIMIZERS["SGD"], epochs=1)
+TASK = make_task(MODEL, RECIPE)
 NO_JIT, STEP, EPOCH = "no jit", "jitted step", "jitted epoch"
 
 
@@ -47,13 +48,13 @@ def time_no_jit(epoch: list[Batch], steps: int = 3) -> Cost:
     """The step with jit disabled: each operation is dispatched on its own."""
     keys = make_keys(0)
     with jax.disable_jit():
-        train_step = make_train_step(MODEL, RECIPE, len(epoch))
-        state = init_state(MODEL, RECIPE, keys.init)
+        train_step = make_train_step(TASK, RECIPE, len(epoch))
+        state = init_state(TASK, RECIPE, keys.init, epoch[0].x)
 
         def train() -> None:
             nonlocal state
             for batch in epoch[:steps]:
-                state, _ = train_step(state, batch, keys.dropout)
+                state, _ = train_step(state, batch, keys)
             jax.block_until_ready(state)
 
         timed(train)  # the first calls look up and compile single operations
@@ -64,13 +65,13 @@ def time_no_jit(epoch: list[Batch], steps: int = 3) -> Cost:
 def time_step(epoch: list[Batch]) -> Cost:
     """A Python loop over the jitted step, whose first call compiles it."""
     keys = make_keys(0)
-    state = init_state(MODEL, RECIPE, keys.init)
-    train_step = make_train_step(MODEL, RECIPE, len(epoch))
+    state = init_state(TASK, RECIPE, keys.init, epoch[0].x)
+    train_step = make_train_step(TASK, RECIPE, len(epoch))
 
     def train(batches: list[Batch]) -> None:
         nonlocal state
         for batch in batches:
-            state, _ = train_step(state, batch, keys.dropout)
+            state, _ = train_step(state, batch, keys)
         jax.block_until_ready(state)
 
     _, first = timed(lambda: train(epoch[:1]))
@@ -83,10 +84,10 @@ def time_epoch(dataset: Dataset) -> Cost:
     """The epoch as one program; the evaluation that it ends with is taken off, as `start` takes it."""
     keys = make_keys(0)
     data = jax.device_put(Splits(dataset.train, dataset.valid, dataset.test))
-    train = make_train(MODEL, RECIPE)
-    start, starting = timed(lambda: jax.jit(train.start).lower(keys, data).compile())
-    progress, evaluation = timed(lambda: jax.block_until_ready(start(keys, data)))
-    arguments = (keys, data, progress, jnp.int32(1))
+    train = make_train(TASK, RECIPE)
+    start, starting = timed(lambda: jax.jit(train.start).lower(keys, data, None).compile())
+    progress, evaluation = timed(lambda: jax.block_until_ready(start(keys, data, None)))
+    arguments = (keys, data, progress, jnp.int32(0), jnp.int32(1))
     advance, advancing = timed(lambda: jax.jit(train.advance).lower(*arguments).compile())
     _, seconds = timed(lambda: jax.block_until_ready(advance(*arguments)))
     return Cost(1e6 * (seconds - evaluation) / steps_of(dataset), starting + advancing)

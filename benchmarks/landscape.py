@@ -34,15 +34,16 @@ import optax
 from common import WIDTHS, Bench, Report, Row, run_benchmark, timed
 
 import mlpjax
-from mlpjax import MLP, Recipe, Split, UserError
+from mlpjax import MLP, Recipe, Split, UserError, make_task, mean_loss
 from mlpjax.landscape.curvature import eigenpairs, hessian_product, spectral_density
 from mlpjax.landscape.directions import filter_normalised, stack
+from mlpjax.landscape.loss import make_stages
 from mlpjax.landscape.loss_surface import slice_loss, slice_stages
-from mlpjax.landscape.objective import make_objective, make_stages
 from mlpjax.typing import Params
 
 MODEL = MLP(WIDTHS)
-LOSS = make_objective(MODEL, "cross_entropy")
+TASK = make_task(MODEL, Recipe())
+LOSS = mean_loss(TASK)
 TOP = 10
 STEPS = (12, 16, 20, 25, 30, 35, 40, 50, 60, 80, 100)
 """Of Lanczos' method, to choose from."""
@@ -146,7 +147,7 @@ def measure(bench: Bench) -> Report:
                 hessian_product(LOSS, params, data), params, jax.random.key(2), probes, probe_steps
             )
         )
-        stages = make_stages(MODEL, "cross_entropy")
+        stages = make_stages(MODEL, TASK)
         surface = jax.jit(lambda params, data: slice_stages(stages, params, data, directions, [at, at], SURFACE_BATCH))
         whole = jax.jit(lambda params, data: slice_loss(LOSS, params, data, directions, [at, at], SURFACE_BATCH))
         contestants: dict[str, Callable[[], float]] = {}

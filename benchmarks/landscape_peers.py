@@ -34,7 +34,8 @@ def start(pixels: np.ndarray, labels: np.ndarray, networks: list[dict[str, dict[
     """Make this process a worker on these digits and these networks."""
     warnings.filterwarnings("ignore")
     torch.eig = eig  # type: ignore[assignment]
-    x, y = torch.from_numpy((pixels / 255).astype(np.float32)), torch.from_numpy(labels.astype(np.int64))
+    x = torch.from_numpy((pixels.reshape(len(pixels), -1) / 255).astype(np.float32))
+    y = torch.from_numpy(labels.astype(np.int64))
     _worker.update(data=(x, y), models=[to_torch(params) for params in networks])
 
 

@@ -41,14 +41,20 @@ def torch_optimizer(name: str, parameters: Any, **options: Any) -> torch.optim.O
     return torch.optim.Adam(parameters, lr=1e-3, **options)
 
 
-def eager(optimizer_name: str, x: np.ndarray, y: np.ndarray, *, compiled: bool = False, **options: Any) -> Epoch:
-    """PyTorch, one network; `compiled`: loss and gradient through torch.compile, one graph for each batch size."""
+def eager(
+    optimizer_name: str, x: np.ndarray, y: np.ndarray, *, compiled: bool = False, mixed: bool = False, **options: Any
+) -> Epoch:
+    """PyTorch, one network.
+
+    `compiled`: loss and gradient through torch.compile, one graph for each batch size; `mixed`: products in bfloat16.
+    """
     inputs, labels = torch.from_numpy(x), torch.from_numpy(y)
     model = network()
     optimizer = torch_optimizer(optimizer_name, model.parameters(), **options)
 
     def loss(batch: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-        return cross_entropy(model(batch), classes)
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            return cross_entropy(model(batch), classes)
 
     if compiled:
         loss = torch.compile(loss, dynamic=False)
@@ -124,6 +130,8 @@ PEERS: dict[str, Callable[[str, np.ndarray, np.ndarray], Epoch]] = {
     "torch.func, 8 networks": lambda *job: func(*job, networks=8),
     "torch.func, 32 networks": lambda *job: func(*job, networks=32),
     "scikit-learn": scikit_learn,
+    "bfloat16: PyTorch eager, fused optimizer": lambda *job: eager(*job, mixed=True, fused=True),
+    "bfloat16: torch.compile": lambda *job: eager(*job, compiled=True, mixed=True, fused=True),
 }
 _worker: dict[str, Any] = {}
 
@@ -134,7 +142,7 @@ def start(pixels: np.ndarray, labels: np.ndarray, threads: int | None) -> None:
     if threads is not None:
         torch.set_num_threads(threads)
         threadpoolctl.threadpool_limits(threads)
-    _worker.update(x=(pixels / 255).astype(np.float32), y=labels.astype(np.int64), epochs={})
+    _worker.update(x=(pixels.reshape(len(pixels), -1) / 255).astype(np.float32), y=labels.astype(np.int64), epochs={})
 
 
 def warm_up(peer: str, optimizer: str) -> float:

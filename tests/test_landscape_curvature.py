@@ -207,7 +207,7 @@ def test_many_networks_at_once_give_what_one_gives():
     def spectrum(params, split):
         return eigenpairs(hessian_product(LOSS, params, split), params, KEY, top=2, bottom=1, steps=20)
 
-    networks = jax.vmap(MODEL.init)(jax.random.split(KEY, 5))
+    networks = jax.vmap(MODEL.init)(jax.random.split(KEY, 5)).params
     together = map_seeds(spectrum, networks, data, chunk=2)
     alone = jax.jit(spectrum)(jax.tree.map(lambda leaf: leaf[3], networks), data)
     np.testing.assert_allclose(together.values[3], alone.values, atol=1e-6)

@@ -110,7 +110,7 @@ def test_curves_of_networks_are_fitted_side_by_side():
     x = jax.random.normal(jax.random.key(0), (40, 2))
     data = Split(x, (x[:, 0] * x[:, 1] > 0).astype(jnp.int32))
     loss = mean_loss(classification(model, Recipe(loss="cross_entropy")))
-    starts, ends = (jax.vmap(model.init)(jax.random.split(jax.random.key(seed), 3)) for seed in (1, 2))
+    starts, ends = (jax.vmap(model.init)(jax.random.split(jax.random.key(seed), 3)).params for seed in (1, 2))
     keys = jax.random.split(jax.random.key(3), 3)
 
     def fit(start, end, key):
