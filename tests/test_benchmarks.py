@@ -176,7 +176,11 @@ def test_the_fastest_of_each_kind_of_peer_counts() -> None:
     measured = {
         (optimizer, name): [against_peers.Cost(cost, 10 * cost)]
         for optimizer in ("SGD", "Adam")
-        for name, cost in {"mlpjax": 1.0, **{name: 2.0 + place for place, name in enumerate(names)}}.items()
+        for name, cost in {
+            "mlpjax": 1.0,
+            "mlpjax, mixed precision": 0.5,
+            **{name: 2.0 + place for place, name in enumerate(names)},
+        }.items()
     }
     rows = against_peers.rows(measured, 64)
     best = {row.name: row.ratio for row in rows if row.wanted}
@@ -184,7 +188,9 @@ def test_the_fastest_of_each_kind_of_peer_counts() -> None:
     assert best["Adam, 64 seeds, against the best of torch.compile and torch.func"] == 2.0 + names.index(
         "torch.compile, all cores"
     )
-    assert len(rows) == 2 * (4 + len(names) - 1) + 1  # plain eager is of a kind of its own
+    any_precision = {row.name: row.ratio for row in rows}
+    assert any_precision["Adam, 64 seeds in mixed precision, against the best peer in any precision"] == 2.0 / 0.5
+    assert len(rows) == 2 * (5 + len(names) - 1) + 1  # plain eager is of a kind of its own
     assert rows[-1].ratio == 2.0 + names.index("torch.compile, all cores")
 
 
