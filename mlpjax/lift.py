@@ -87,6 +87,8 @@ class Cost(NamedTuple):
     """That it touches."""
     flops: float = 0.0
     """0 where it is not known."""
+    beside: int = 0
+    """Bytes that take memory, but that no step touches: what is recorded, what an evaluation needs."""
 
 
 def default_chunk(cost: Cost, shared_bytes: int = 0) -> int:
@@ -105,7 +107,7 @@ def default_chunk(cost: Cost, shared_bytes: int = 0) -> int:
     free = free_memory()
     if free is None:
         return max(1, int(CACHE_BYTES // cost.bytes))
-    most = MEMORY_SHARE * (free - shared_bytes) / cost.bytes
+    most = MEMORY_SHARE * (free - shared_bytes) / (cost.bytes + cost.beside)
     if cost.flops:
         most = min(most, math.ceil(STEP_FLOPS / cost.flops))
     return max(1, int(most))

@@ -17,7 +17,7 @@ from mlpjax.models import Model
 from mlpjax.plumbing.identity import describe
 from mlpjax.plumbing.processes import ALONE, Group
 from mlpjax.recipe import Recipe
-from mlpjax.task import Task, make_task
+from mlpjax.task import EVALUATION_BATCH, Task, make_task
 from mlpjax.train import Observe, Splits, Stop, Train, Training, TrainState, begin_with, check_fit, make_train
 from mlpjax.typing import Variables
 
@@ -106,7 +106,7 @@ def step_cost(task: Task, recipe: Recipe, train: Split) -> Cost:
     """What a training step of one network touches and computes.
 
     Bytes: four times the parameters (with gradient and the optimizer's two), twice the activations: the inputs and what
-    products and convolutions give. FLOPs: three forward passes.
+    products and convolutions give; beside, the activations of an evaluation. FLOPs: three forward passes.
 
     Args:
         task: the network's.
@@ -125,7 +125,8 @@ def step_cost(task: Task, recipe: Recipe, train: Split) -> Cost:
             axes = equation.params.get("dimension_numbers")
             units = operand.shape[-1] if kind == "dot_general" else operand.shape[axes.rhs_spec[0]]
             flops += 2.0 * out.size * operand.size / units
-    return Cost(4 * tree_bytes(variables) + 2 * activations, 3 * flops)
+    evaluation = activations * min(EVALUATION_BATCH, len(train.y)) // len(x)
+    return Cost(4 * tree_bytes(variables) + 2 * activations, 3 * flops, evaluation)
 
 
 def _equations(jaxpr: Any) -> Iterator[Any]:
@@ -274,7 +275,11 @@ def train_many(
     first, own_recipe = task_of(jax.tree.map(lambda leaf: leaf[0], members._replace(sweep={})))
     check_fit(model, own_recipe, first, dataset)
     if chunk is None:
-        chunk = default_chunk(step_cost(first, recipe, dataset.train), tree_bytes(data))
+        cost = step_cost(first, recipe, dataset.train)
+        if observe:
+            state = jax.eval_shape(begin, jax.tree.map(lambda leaf: leaf[0], members), data)
+            cost = cost._replace(beside=cost.beside + tree_bytes(state.observed))
+        chunk = default_chunk(cost, tree_bytes(data))
     if chunk < 1:
         raise UserError(f"chunk {chunk}: must be at least 1")
     identity = {} if store is None else _identity(model, recipe, task, observe, stop, freeze, members)

@@ -1,24 +1,23 @@
 import contextlib
 import dataclasses
-import itertools
 
 import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from mlpjax.data import load
+from mlpjax.data import Dataset, Split, load
 from mlpjax.errors import UserError
 from mlpjax.keys import Keys, make_keys
-from mlpjax.lift import Work, default_chunk, map_seeds, run
-from mlpjax.models import MLP
+from mlpjax.models import MLP, Functions, from_linen
+from mlpjax.plumbing.runs import Checkpoints
 from mlpjax.recipe import Recipe
 from mlpjax.seeds import apply_sweep, make_members, train_many
-from mlpjax.task import classification
-from mlpjax.train import Splits, make_train
+from mlpjax.task import augmented, classification, make_task, masked
+from mlpjax.train import Observe, Splits, make_train
+from mlpjax.typing import Variables
 
 DATA = load("xor", n=60)
 MODEL = MLP((2, 6, 2), dropout=(0.2,))
@@ -222,44 +221,6 @@ def test_checkpoints_of_another_form_are_refused():
         train_many(MODEL, RECIPE, DATA, range(2), store=store)
 
 
-@settings(max_examples=25, deadline=None)
-@given(count=st.integers(1, 11), chunk=st.integers(1, 12), periods=st.integers(1, 5))
-def test_chunks_leave_no_one_out_and_count_every_period(count, chunk, periods):
-    told = []
-    work = Work(
-        start=lambda own, shared: own + shared,
-        advance=lambda own, shared, state, done, until: jnp.where(until == periods, own * 10.0, state),
-        periods=periods,
-        finish=lambda state: {"tenfold": state},
-    )
-    members = jnp.arange(count, dtype=jnp.float32)
-    result, seconds = run(
-        work, members, jnp.float32(1), chunk=chunk, on_progress=lambda done, total: told.append((done, total))
-    )
-    np.testing.assert_array_equal(result["tenfold"], 10 * np.arange(count))
-    assert seconds.shape == (count, periods + 1)
-    assert told[-1] == (count * periods, count * periods)
-    assert all(a <= b for a, b in itertools.pairwise(told))
-
-
-def test_no_network_at_all_is_refused():
-    with pytest.raises(UserError, match="at least one"):
-        map_seeds(lambda own: own, np.zeros((0, 3), np.float32), chunk=2)
-
-
-def test_any_function_of_one_network_is_lifted():
-    rows = np.arange(10.0, dtype=np.float32).reshape(5, 2)
-    found = map_seeds(lambda own, a, b: own["x"].sum() * a + b, {"x": rows}, jnp.float32(2), jnp.float32(1), chunk=2)
-    np.testing.assert_array_equal(found, 2 * rows.sum(axis=1) + 1)
-
-
-def test_the_chunk_follows_the_size_of_the_network():
-    digits = load("mnist5k")
-    assert 1 <= default_chunk(MLP(), Recipe(), digits) <= 16
-    assert default_chunk(MLP((784, 4000, 10)), Recipe(), digits) == 1
-    assert default_chunk(MLP((2, 2, 1)), Recipe(batch_size=None), load("xor", n=4)) > 1000
-
-
 def test_snapshots_are_the_networks_of_their_epochs():
     whole = train_many(MODEL, dataclasses.replace(RECIPE, epochs=4, eval_every=2), DATA, [5, 6], snapshots=(0, 2, 4))
     half = train_many(MODEL, dataclasses.replace(RECIPE, epochs=2, eval_every=2), DATA, [5, 6])
@@ -273,7 +234,175 @@ def test_snapshots_are_the_networks_of_their_epochs():
     assert half.snapshots is None
 
 
-@pytest.mark.parametrize("epoch", [1, 6, -2])
-def test_snapshots_where_nothing_is_evaluated_are_refused(epoch):
-    with pytest.raises(UserError, match=f"snapshots {epoch}: must be an epoch from 0 to 4"):
+@pytest.mark.parametrize("epoch", [6, -2])
+def test_snapshots_outside_of_the_training_are_refused(epoch):
+    with pytest.raises(UserError, match="snapshots: must be observed at one time or more, from epoch 0 to 4"):
         train_many(MODEL, dataclasses.replace(RECIPE, epochs=4, eval_every=2), DATA, [5], snapshots=(0, epoch))
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    store = Checkpoints(tmp_path_factory.mktemp("kept"))
+    return store, train_many(MODEL, RECIPE, DATA, range(3), store=store)
+
+
+OTHER = dataclasses.replace(DATA, train=DATA.train._replace(x=DATA.train.x + np.float32(1e-3)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"recipe": dataclasses.replace(RECIPE, learning_rate=0.3)}, "learning_rate 0.02, not 0.3"),
+        ({"recipe": dataclasses.replace(RECIPE, epochs=8)}, "epochs 4, not 8"),
+        ({"model": dataclasses.replace(MODEL, activation="tanh")}, "activation relu, not tanh"),
+        ({"model": MLP((2, 7, 2), dropout=(0.2,))}, "widths "),
+        ({"sweep": {"ridge": np.ones(3)}}, "sweep none, not ridge"),
+        ({"freeze": ["init"]}, "freeze none, not init"),
+        ({"stop": lambda moment: moment.epoch > 2}, "stop None, not "),
+        ({"task": lambda *parts: augmented(make_task(*parts), lambda _, x: x)}, "task make_task"),
+        ({"snapshots": (2,)}, "observed snapshots not set, not "),
+        ({"dataset": OTHER}, "shared "),
+    ],
+)
+def test_a_store_never_gives_the_networks_of_another_training(kept, arguments, said):
+    store, _ = kept
+    with pytest.raises(UserError, match=rf"holds results for {said}.*: choose another folder, or delete this one"):
+        train_many(**{"model": MODEL, "recipe": RECIPE, "dataset": DATA, "seeds": range(3), "store": store} | arguments)
+
+
+def test_more_seeds_are_added_to_a_store(kept):
+    store, three = kept
+    five = train_many(MODEL, RECIPE, DATA, [2, 0, 7, 1, 8], store=store)
+    chex.assert_trees_all_equal(figures(five.select([1, 3, 0])), figures(three))
+    fresh = train_many(MODEL, RECIPE, DATA, [7, 8])
+    chex.assert_trees_all_close(figures(five.select([2, 4])), figures(fresh), rtol=1e-4, atol=1e-6)
+    assert (five.history["seconds"][[1, 3, 0]] == three.history["seconds"]).all()
+
+
+def test_a_training_goes_on_from_where_another_was():
+    """With the optimizer's state and the steps behind it, the second half is that of the whole."""
+    recipe = dataclasses.replace(RECIPE, epochs=2)
+    whole = train_many(MODEL, RECIPE, DATA, [3, 4], observe={"half": Observe(lambda moment: moment.state, epochs=(2,))})
+    half = jax.tree.map(lambda leaf: leaf[:, 0], whole.observed["half"])
+    assert half.step.tolist() == [8, 8]
+    rest = train_many(MODEL, recipe, DATA, [3, 4], start=half)
+    chex.assert_trees_all_close(rest.params, whole.params, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(rest.history["test_loss"], whole.history["test_loss"][:, 2:], rtol=1e-4)
+
+
+def test_branches_from_one_network_differ_by_what_is_left_to_chance():
+    """Children of one parent at an epoch, with other orders of the data (Frankle et al., arXiv:1912.05671)."""
+    parent = train_many(MODEL, RECIPE, DATA, [3], snapshots=(2,))
+    branch = jax.tree.map(lambda leaf: np.repeat(leaf[:, 0], 2, axis=0), parent.snapshots)
+    children = train_many(MODEL, RECIPE, DATA, [10, 11], start=branch)
+    np.testing.assert_allclose(children.history["test_loss"][:, 0], parent.history["test_loss"][0, 2], rtol=1e-5)
+    assert children.history["test_loss"][0, -1] != children.history["test_loss"][1, -1]
+    twins = train_many(MODEL, RECIPE, DATA, [10, 10], start=branch)
+    chex.assert_trees_all_equal(*(figures(twins.select([row])) for row in (0, 1)))
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        (lambda state: jax.tree.map(lambda leaf: leaf[:1], state.params), "start: give every array one row for each"),
+        (lambda state: state._replace(step=np.array([1, 2])), "start: the networks have different numbers of steps"),
+    ],
+)
+def test_a_start_that_does_not_fit_is_refused(start, said):
+    state = train_many(
+        MODEL, RECIPE, DATA, [3, 4], observe={"end": Observe(lambda moment: moment.state, epochs=(4,))}
+    ).observed["end"]
+    state = jax.tree.map(lambda leaf: leaf[:, 0], state)
+    with pytest.raises(UserError, match=said):
+        train_many(MODEL, RECIPE, DATA, [3, 4], start=start(state))
+
+
+def test_each_network_may_have_arrays_of_its_own():
+    def pruned(model, recipe, train, mask):
+        return masked(make_task(model, recipe, train), mask)
+
+    params = jax.tree.map(
+        lambda *leaves: np.stack(leaves), *(MODEL.init(make_keys(seed).init).params for seed in (5, 6))
+    )
+    keep = jax.tree.map(lambda leaf: np.random.default_rng(0).random(leaf.shape) < 0.5, params)
+    found = train_many(MODEL, RECIPE, DATA, [5, 6], task=pruned, own=keep)
+    for leaf, kept, start in zip(*map(jax.tree.leaves, (found.params, keep, params)), strict=True):
+        assert (leaf[~kept] == 0).all()
+        assert leaf.ndim < 3 or (leaf[kept] != start[kept]).any()
+    with pytest.raises(UserError, match="own: give every array one row for each of the 1 networks"):
+        train_many(MODEL, RECIPE, DATA, [5], task=pruned, own=keep)
+
+
+def test_seeds_stop_each_for_itself_and_are_not_taken_for_diverged():
+    def solved(moment):
+        return moment.history["train_loss"][moment.epoch] < 0.6
+
+    recipe = dataclasses.replace(RECIPE, epochs=40)
+    whole = train_many(MODEL, recipe, DATA, range(6))
+    stopped = train_many(MODEL, recipe, DATA, range(6), stop=solved, chunk=2)
+    losses = whole.history["train_loss"]
+    expected = [int(np.argmax(row < 0.6)) if (row < 0.6).any() else -1 for row in losses]
+    assert stopped.stopped_at.tolist() == expected
+    assert len(set(expected)) > 1
+    assert not stopped.diverged.any()
+    for row, at in enumerate(expected):
+        np.testing.assert_allclose(stopped.history["train_loss"][row, -1], losses[row, at], rtol=1e-4)
+    longest = max(expected)
+    assert longest < 40
+    assert (stopped.history["seconds"][:, longest + 1 :].sum(axis=0) == 0).all() or -1 in expected
+
+
+def test_regression_is_trained_on_floats():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(120, 3)).astype(np.float32)
+    y = np.stack([x @ [1.0, -2.0, 0.5], x[:, 0]], axis=1).astype(np.float32)
+    data = Dataset("plane", Split(x[:80], y[:80]), Split(x[:0], y[:0]), Split(x[80:], y[80:]))
+    recipe = Recipe("squared_error", learning_rate=0.05, batch_size=20, epochs=30, normalisation="feature")
+    found = train_many(MLP((3, 2)), recipe, data, range(2))
+    assert found.history.keys() >= {"train_loss", "test_rmse", "test_r2"}
+    assert "test_accuracy" not in found.history
+    assert (found.history["test_r2"][:, -1] > 0.99).all()
+    with pytest.raises(UserError, match="plane has 2 targets, so with squared_error the last width must be 2"):
+        train_many(MLP((3, 1)), recipe, data, range(2))
+
+
+class Convolutional(nn.Module):
+    """A user's own network, with batch normalisation and dropout."""
+
+    @nn.compact
+    def __call__(self, x, train):
+        x = nn.relu(nn.BatchNorm(use_running_average=not train)(nn.Conv(4, (3, 3))(x[..., None])))
+        return nn.Dense(10)(nn.Dropout(0.1, deterministic=not train)(x.mean(axis=(1, 2))))
+
+
+def test_a_linen_module_with_batch_statistics_is_trained_like_any_other(coarse_digits):
+    recipe = Recipe(learning_rate=0.03, batch_size=50, epochs=4)
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):  # flax's own code
+        found = train_many(from_linen(Convolutional(), "train"), recipe, coarse_digits, range(3))
+    assert (found.history["train_loss"][:, -1] < found.history["train_loss"][:, 0]).all()
+    assert np.abs(found.stats["batch_stats"]["BatchNorm_0"]["mean"]).min() > 0
+    assert found.variables.stats is found.stats
+
+
+def test_a_pair_of_functions_is_a_model():
+    def init(key, x):
+        return Variables([jax.random.normal(key, (x.shape[1], 2)) * 0.1])
+
+    def apply(variables, x, key=None):
+        del key
+        return jnp.tanh(x @ variables.params[0]), variables.stats
+
+    found = train_many(Functions(init, apply), RECIPE, DATA, range(2))
+    assert found.params[0].shape == (2, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda split: split._replace(y=split.y + np.int32(1)), "has label 2, outside the 2 classes"),
+        (lambda split: split._replace(x=np.where(split.x > 0.9, np.nan, split.x).astype(np.float32)), "is nan"),
+    ],
+)
+def test_data_that_cannot_be_trained_on_are_refused(change, said):
+    with pytest.raises(UserError, match=said):
+        train_many(MODEL, RECIPE, dataclasses.replace(DATA, train=change(DATA.train)), range(2))
