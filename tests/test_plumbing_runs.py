@@ -129,7 +129,6 @@ class Second(Group):
 @pytest.mark.parametrize(
     ("group", "forbidden"),
     [
-        (ALONE, "pathlib.Path.mkdir"),
         (ALONE, "filelock.FileLock.acquire"),
         (ALONE, "pathlib.Path.open"),
         (ALONE, "numpy.savez"),
@@ -157,11 +156,22 @@ def test_a_folder_that_may_not_be_written_to_is_one_line(tmp_path, monkeypatch, 
     assert str(refused.value) == said
 
 
-def test_a_file_in_place_of_a_folder_of_the_run_is_named(tmp_path):
-    with open_run(tmp_path, CONFIG):
-        (tmp_path / "checkpoints").touch()
-    with pytest.raises(UserError, match="checkpoints: a file is in the way"), open_run(tmp_path, CONFIG) as run:
-        run.checkpoints()
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, monkeypatch):
+    with (
+        pytest.raises(UserError, match=r"x: cannot be made \(File name too long\)"),
+        open_run(tmp_path / (256 * "x"), CONFIG),
+    ):
+        pass
+
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("pathlib.Path.mkdir", refuse)
+    with (
+        pytest.raises(UserError, match=r"run: cannot be made \(Read-only file system\); choose another folder"),
+        open_run(tmp_path / "run", CONFIG),
+    ):
+        pass
 
 
 def test_other_errors_of_the_system_are_not_explained_away(tmp_path):

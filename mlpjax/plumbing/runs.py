@@ -214,7 +214,12 @@ def open_run(path: Path, config: dict[str, Any], group: Group = ALONE) -> Iterat
             _claim_folder(run, config)
             yield run
             return
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise UserError(f"{path}: a file is in the way; choose another folder") from error
+        except OSError as error:
+            raise UserError(f"{path}: cannot be made ({error.strerror}); choose another folder") from error
         lock = FileLock(path / ".lock", blocking=False)
         try:
             lock.acquire()
@@ -237,13 +242,9 @@ def _refused_by_the_system(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        where = error.filename or path
-        if error.errno in (errno.EEXIST, errno.ENOTDIR):
-            raise UserError(f"{where}: a file is in the way; choose another folder") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise UserError(
-                f"{where}: {error.strerror}; choose a folder that you may write to, or change its permissions"
-            ) from error
+            mend = "choose a folder that you may write to, or change its permissions"
+            raise UserError(f"{error.filename or path}: {error.strerror}; {mend}") from error
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(
                 f"{path}: the disk is full; what was finished is kept. Free some space and run the same command again"
