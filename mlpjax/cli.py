@@ -55,7 +55,7 @@ def _run(arguments: Sequence[str]) -> None:
 
 @contextmanager
 def _interrupts_end_at_once() -> Iterator[None]:
-    """While modules are imported: some of them make another error of a Ctrl-C, or print it and go on."""
+    """While modules are imported: a Ctrl-C that meets a destructor or a callback would be printed, and lost."""
     before = signal.getsignal(signal.SIGINT)
     if before is not signal.default_int_handler:  # as under nohup, where Ctrl-C is ignored
         yield

@@ -110,10 +110,14 @@ def test_help_and_version_import_nothing_that_takes_long(argument):
 INTERRUPTED = """
 import os, signal, sys
 
+class Destroyed:  # where Python prints any error, and goes on
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+
 class CtrlC:  # as soon as the module is asked for
     def find_spec(self, name, *_):
-        if name == sys.argv[-1]:
-            os.kill(os.getpid(), signal.SIGINT)
+        if name == sys.argv[1]:
+            os.kill(os.getpid(), signal.SIGINT) if sys.argv[2] == "plainly" else Destroyed()
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # where the tests run in the background, Ctrl-C is ignored
 sys.meta_path.insert(0, CtrlC())
@@ -122,9 +126,12 @@ main(["study", "--seeds", "0"])
 """
 
 
-@pytest.mark.parametrize("module", ["mlpjax.commands", "tyro", "numpy.linalg", "jax", "pandas", "mlpjax.study"])
-def test_an_early_interrupt_is_exit_code_130_and_silent(module):
-    ran = subprocess.run([sys.executable, "-c", INTERRUPTED, module], capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("where", ["plainly", "in a destructor"])
+@pytest.mark.parametrize("module", ["mlpjax.commands", "jax", "mlpjax.study"])
+def test_an_early_interrupt_is_exit_code_130_and_silent(module, where):
+    ran = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, module, where], capture_output=True, text=True, check=False
+    )
     assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "")
 
 
