@@ -212,6 +212,13 @@ def test_a_killed_stacking_is_done_again(tmp_path):
     assert not leftover.exists()
 
 
+def test_a_damaged_part_is_named_when_it_is_stacked(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    (tmp_path / "a.npz").write_bytes(b"nonsense")
+    with pytest.raises(UserError, match=r"a\.npz: damaged checkpoint .* delete it"):
+        checkpoints.stack(["a"])
+
+
 def test_damaged_results_are_named(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save("a", {"x": np.arange(4)})

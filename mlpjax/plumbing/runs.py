@@ -146,8 +146,7 @@ class Checkpoints:
             self.remove(name)
 
     def _rows(self, name: str) -> int:
-        with np.load(self._path(name)) as arrays:
-            return len(arrays[arrays.files[0]])
+        return len(next(iter((self.load(name) or {}).values()), ()))
 
     def stacked(self) -> dict[str, np.ndarray] | None:
         """What was joined, read-only arrays that are on disk until they are looked at; None where nothing was.
