@@ -1,84 +1,19 @@
 """Train many multilayer perceptrons at once, and settle what lectures claim about them."""
 
-from mlpjax.activations import Activation
-from mlpjax.data import Dataset, Split, load
-from mlpjax.errors import UserError
-from mlpjax.keys import Keys, make_keys
-from mlpjax.lift import map_seeds
-from mlpjax.losses import Loss
-from mlpjax.models import MLP, Functions, Model, count_parameters, from_linen
-from mlpjax.plumbing.compilation import remember_compilations
-from mlpjax.plumbing.devices import use_all_cores
-from mlpjax.plumbing.progress import progress_bar
-from mlpjax.plumbing.runs import Checkpoints
-from mlpjax.recipe import Recipe
-from mlpjax.seeds import Trained, make_members, train_many
-from mlpjax.task import (
-    Batch,
-    Metric,
-    Task,
-    adversarial,
-    augmented,
-    classification,
-    evaluate,
-    make_task,
-    masked,
-    mean_loss,
-    regression,
-)
-from mlpjax.train import (
-    Moment,
-    Observe,
-    Splits,
-    TrainState,
-    init_state,
-    make_train,
-    make_train_step,
-    steps_per_epoch,
-)
-from mlpjax.typing import Variables
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "MLP",
-    "Activation",
-    "Batch",
-    "Checkpoints",
-    "Dataset",
-    "Functions",
-    "Keys",
-    "Loss",
-    "Metric",
-    "Model",
-    "Moment",
-    "Observe",
-    "Recipe",
-    "Split",
-    "Splits",
-    "Task",
-    "TrainState",
-    "Trained",
-    "UserError",
-    "Variables",
-    "adversarial",
-    "augmented",
-    "classification",
-    "count_parameters",
-    "evaluate",
-    "from_linen",
-    "init_state",
-    "load",
-    "make_keys",
-    "make_members",
-    "make_task",
-    "make_train",
-    "make_train_step",
-    "map_seeds",
-    "masked",
-    "mean_loss",
-    "progress_bar",
-    "regression",
-    "remember_compilations",
-    "steps_per_epoch",
-    "train_many",
-    "use_all_cores",
-]
+if TYPE_CHECKING:
+    from mlpjax.public import *  # noqa: F403
+else:
+
+    def __getattr__(name: str) -> object:
+        """A public name, as `public.py` lists them; they come with JAX, for which `mlpjax --help` need not wait."""
+        if "__all__" in globals() or (name.startswith("_") and name != "__all__"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        public = import_module("mlpjax.public")
+        globals().update({known: getattr(public, known) for known in ("__all__", *public.__all__)})
+        return getattr(import_module(__name__), name)
+
+    def __dir__() -> list[str]:
+        return sorted({*import_module("mlpjax.public").__all__, *globals()})

@@ -1,118 +1,67 @@
-"""The command line: parse, call, print."""
+"""The command `mlpjax`: help and version at once; the rest in `commands`, whose imports take seconds."""
 
-import functools
-import operator
+import argparse
+import os
+import signal
 import sys
-import types
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
-from pathlib import Path
-from typing import Annotated, Any, Union, get_args, get_origin
 
-import tyro
-from jaxtyping import AbstractArray
-from rich.console import Console
-from tyro.constructors import ConstructorRegistry, PrimitiveTypeInfo
-
+import mlpjax
 from mlpjax.errors import UserError
-from mlpjax.plumbing.compilation import remember_compilations
-from mlpjax.plumbing.devices import use_all_cores
-from mlpjax.plumbing.files import write_atomically
-from mlpjax.plumbing.processes import ALONE, join
-from mlpjax.report import figures
-from mlpjax.study import Study, default_folder, run_study
-from mlpjax.widths import WidthSweep, run_widths
 
-_REGISTRY = ConstructorRegistry()
-
-
-@_REGISTRY.primitive_rule
-def _numbers_without_tracers(info: PrimitiveTypeInfo) -> Any:
-    """A recipe's number may also be a traced array, which nobody types: read the other types of the union."""
-    members = get_args(info.type)
-    plain = [m for m in members if not (isinstance(m, type) and issubclass(m, AbstractArray))]
-    if get_origin(info.type) not in (Union, types.UnionType) or len(plain) == len(members):
-        return None
-    plain = [m for m in plain if m is not int or float not in plain]
-    union = functools.reduce(operator.or_, plain)
-    return ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(union, info.markers))
-
-
-def study(
-    config: Annotated[Study, tyro.conf.arg(name="")],
-    out: Path | None = None,
-    coordinator: str | None = None,
-    processes: int | None = None,
-    process: int | None = None,
-) -> None:
-    """Train one network from many seeds, look at the landscape they end in, and write a report.
-
-    Every figure comes with its interval over seeds. Interrupt it whenever you like: the same command goes on where it
-    was. The run's folder holds report.html, summary.json, metrics.parquet, config.json, figures/ and checkpoints/.
-
-    Args:
-        config: what to do.
-        out: The run's folder. None: one under runs/, named after the configuration.
-        coordinator: HOST:PORT of process 0, for several processes or machines that share the work and see the same
-            folder; auto under Slurm, Open MPI, Kubernetes or on Cloud TPU. None: this process alone.
-        processes: How many processes there are; the cluster knows under auto.
-        process: Which of them this is, from 0 on; the cluster knows under auto.
-    """
-    if coordinator is None and not processes is process is None:
-        raise UserError("--processes and --process: give --coordinator HOST:PORT of process 0 as well")
-    with join(coordinator, processes, process) if coordinator else nullcontext(ALONE) as group:
-        console = Console(quiet=group.index > 0)
-        run_study(config, out or default_folder("study", config), ["mlpjax", *sys.argv[1:]], console, group)
-
-
-def widths(
-    config: Annotated[WidthSweep, tyro.conf.arg(name="")],
-    out: Path | None = None,
-) -> None:
-    """Train networks of many widths, each from many seeds, and compare what they reach.
-
-    Every figure comes with its interval over seeds. Interrupt it whenever you like: the same command goes on where it
-    was. The run's folder holds summary.json, widths.parquet, config.json, figures/widths.png and checkpoints/.
-
-    Args:
-        config: what to do.
-        out: The run's folder. None: one under runs/, named after the configuration.
-    """
-    run_widths(config, out or default_folder("widths", config), ["mlpjax", *sys.argv[1:]], Console())
-
-
-def activations(out: Path = Path("activations.png")) -> None:
-    """Draw every activation function with its derivative.
-
-    Args:
-        out: The picture's file.
-    """
-    if not out.parent.is_dir():
-        raise UserError(f"--out {out}: there is no folder {out.parent}; make it first")
-    write_atomically(out, lambda file: file.write(figures.png(figures.activations())))
-    Console().print(f"Written to {out}", soft_wrap=True)
+COMMANDS = {
+    "study": "Train one network from many seeds, look at the landscape they end in, and write a report.",
+    "widths": "Train networks of many widths, each from many seeds, and compare what they reach.",
+    "activations": "Draw every activation function with its derivative.",
+}
+"""What each command does: the first line of its own help."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command `mlpjax`; what a user can mend ends in one line and exit code 2."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if list(arguments) == ["--version"]:
-        sys.stdout.write(f"mlpjax {version('mlpjax')}\n")
-        return
-    use_all_cores()
-    remember_compilations()
     try:
-        tyro.extras.subcommand_cli_from_dict(
-            {"study": study, "widths": widths, "activations": activations},
-            prog="mlpjax",
-            description="Train many multilayer perceptrons at once, and settle what lectures claim about them.",
-            args=arguments,
-            config=(tyro.conf.OmitArgPrefixes,),
-            registry=_REGISTRY,
-        )
+        try:
+            _run(sys.argv[1:] if arguments is None else arguments)
+        finally:
+            sys.stdout.flush()
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         raise SystemExit(2) from None
+    except BrokenPipeError:  # as in `mlpjax study --help | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it ends
+        raise SystemExit(1) from None
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C does not wait for JAX to clear up
         raise SystemExit(130) from None
+
+
+def _run(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(
+        "mlpjax",
+        description=mlpjax.__doc__,
+        epilog="mlpjax COMMAND --help shows what a command can be told, with the defaults.",
+    )
+    parser.add_argument("--version", action="version", version=f"mlpjax {version('mlpjax')}")
+    commands = parser.add_subparsers(title="commands", dest="command", required=True)
+    for name, line in COMMANDS.items():
+        commands.add_parser(name, help=line)
+    command = parser.parse_args(arguments[:1]).command
+    with _interrupts_end_at_once():
+        from mlpjax.commands import run  # noqa: PLC0415
+    run(command, arguments[1:])
+
+
+@contextmanager
+def _interrupts_end_at_once() -> Iterator[None]:
+    """While modules are imported: a Ctrl-C that meets a destructor or a callback would be printed, and lost."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:  # as under nohup, where Ctrl-C is ignored
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable
 
 
-class UserError(Exception):
+class UserError(ValueError):
     """Something the user gave cannot be used; the message is one line that says what and how to mend it.
 
     The command line prints the message without a traceback and exits with code 2.

@@ -1,6 +1,12 @@
+import os
+import subprocess
+import sys
+
 import pytest
 
-from mlpjax.cli import main
+import mlpjax
+from mlpjax import commands
+from mlpjax.cli import COMMANDS, main
 
 SMALL = ["study", "--data", "xor", "--widths", "2", "8", "2", "--batch-size", "50", "--epochs", "2", "--seeds", "2"]
 
@@ -59,10 +65,82 @@ def test_help_shows_every_setting_with_its_default(capsys):
 
 
 def test_version_and_activations(capsys, tmp_path):
-    main(["--version"])
-    assert capsys.readouterr().out.startswith("mlpjax ")
+    code, printed = run(["--version"], capsys)
+    assert code == 0
+    assert printed.out.startswith("mlpjax ")
     main(["activations", "--out", str(tmp_path / "table.png")])
     assert (tmp_path / "table.png").read_bytes().startswith(b"\x89PNG")
-    code, printed = run(["activations", "--out", str(tmp_path / "no" / "table.png")], capsys)
+    for place, said in (("no/table.png", "make it first"), (".", "cannot be written")):
+        code, printed = run(["activations", "--out", str(tmp_path / place)], capsys)
+        assert code == 2
+        assert said in printed.err
+        assert printed.err.count("\n") == 1
+
+
+def test_help_teaches_the_commands(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    code, printed = run(["--help"], capsys)
+    assert code == 0
+    assert mlpjax.__doc__ in printed.out
+    for name, line in COMMANDS.items():
+        assert line in printed.out
+        assert getattr(commands, name).__doc__.splitlines()[0] == line
+
+
+def test_an_unknown_command_is_refused_with_those_that_there_are(capsys):
+    code, printed = run(["studdy", "--seeds", "3"], capsys)
     assert code == 2
-    assert "make it first" in printed.err
+    assert "invalid choice: 'studdy' (choose from" in printed.err
+    assert run([], capsys)[0] == 2
+
+
+MLPJAX = "from mlpjax.cli import main; main()"
+
+
+@pytest.mark.parametrize("argument", ["--help", "--version"])
+def test_help_and_version_import_nothing_that_takes_long(argument):
+    command = [sys.executable, "-X", "importtime", "-c", MLPJAX, argument]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    imported = {line.rpartition("|")[2].strip() for line in ran.stderr.splitlines()}
+    assert {"mlpjax", "mlpjax.cli"} <= imported
+    assert not imported & {"jax", "numpy", "tyro", "rich", "mlpjax.public", "mlpjax.commands"}
+    assert "mlpjax" in ran.stdout
+
+
+INTERRUPTED = """
+import os, signal, sys
+
+class Destroyed:  # where Python prints any error, and goes on
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+
+class CtrlC:  # as soon as the module is asked for
+    def find_spec(self, name, *_):
+        if name == sys.argv[1]:
+            os.kill(os.getpid(), signal.SIGINT) if sys.argv[2] == "plainly" else Destroyed()
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # where the tests run in the background, Ctrl-C is ignored
+sys.meta_path.insert(0, CtrlC())
+from mlpjax.cli import main
+main(["study", "--seeds", "0"])
+"""
+
+
+@pytest.mark.parametrize("where", ["plainly", "in a destructor"])
+@pytest.mark.parametrize("module", ["mlpjax.commands", "jax", "mlpjax.study"])
+def test_an_early_interrupt_is_exit_code_130_and_silent(module, where):
+    ran = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, module, where], capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["study", "--help"]])
+def test_a_reader_that_goes_away_is_no_traceback(arguments):
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-c", MLPJAX, *arguments]
+    ran = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert ran.returncode < 2
+    assert ran.stderr == ""

@@ -1,5 +1,6 @@
 """Compiled programs: once in a process, remembered on disk, and all the same where an option is unknown."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -29,11 +30,14 @@ print(jax.config.jax_compilation_cache_dir, len(hits) > 0, trained.history["test
 """
 
 
-def train(**environment: str) -> list[str]:
+def run(**environment: str) -> subprocess.CompletedProcess[str]:
     names = ("XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR")
     settings = {name: value for name, value in os.environ.items() if name not in names} | environment
-    answer = subprocess.run([sys.executable, "-c", TRAIN], env=settings, capture_output=True, text=True, check=True)
-    return answer.stdout.split()
+    return subprocess.run([sys.executable, "-c", TRAIN], env=settings, capture_output=True, text=True, check=True)
+
+
+def train(**environment: str) -> list[str]:
+    return run(**environment).stdout.split()
 
 
 def test_a_second_process_compiles_nothing_anew_and_finds_the_same(tmp_path: Path) -> None:
@@ -46,6 +50,35 @@ def test_a_second_process_compiles_nothing_anew_and_finds_the_same(tmp_path: Pat
 def test_a_place_that_was_chosen_is_kept(tmp_path: Path) -> None:
     assert train(JAX_COMPILATION_CACHE_DIR=str(tmp_path / "mine"))[0] == str(tmp_path / "mine")
     assert any((tmp_path / "mine").iterdir())
+
+
+def test_a_cache_folder_that_cannot_be_made_is_done_without(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    answer = run(XDG_CACHE_HOME=str(file), HOME=str(file))
+    assert answer.stdout.split()[:2] == ["None", "False"]
+    said = [line for line in answer.stderr.splitlines() if "cannot be kept" in line]
+    assert answer.stderr.splitlines() == said
+    assert len(said) == 1
+    assert str(file) in said[0]
+
+
+def test_a_cache_folder_that_may_not_be_written_to_is_done_without(tmp_path: Path, monkeypatch, caplog) -> None:
+    def refuse(**_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda _: tmp_path)
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", None)
+    try:
+        compilation.remember_compilations()
+        assert jax.config.jax_compilation_cache_dir is None
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+    (said,) = caplog.messages
+    assert said.startswith(str(tmp_path))
+    assert "(Permission denied); set JAX_COMPILATION_CACHE_DIR to another folder" in said
 
 
 def test_an_option_that_is_unknown_is_left_out(monkeypatch) -> None:

@@ -80,3 +80,29 @@ def test_every_core_is_a_device_unless_told_otherwise():
     assert int(run(ask.format("pass")).stdout) == len(os.sched_getaffinity(0))
     assert int(run(ask.format("jax.config.update('jax_num_cpu_devices', 3)")).stdout) == 3
     assert int(run(ask.format("pass"), XLA_FLAGS="--xla_force_host_platform_device_count=5").stdout) == 5
+
+
+LATE = """
+import os
+os.sched_getaffinity = lambda _: range(5)
+import jax
+import mlpjax
+jax.devices()
+for _ in range(2):
+    mlpjax.use_all_cores()
+mlpjax.use_all_cores()
+print(jax.local_device_count())
+"""
+
+
+def test_a_late_call_warns_once_with_the_mend_and_changes_nothing():
+    answer = run(LATE)
+    assert (answer.returncode, answer.stdout) == (0, "1\n")
+    assert answer.stderr.count("Warning") == 1
+    assert "<string>:8: UserWarning: use_all_cores() comes too late" in answer.stderr
+    assert "call it before anything else that uses JAX" in answer.stderr
+
+
+def test_a_second_call_is_no_late_one():
+    answer = run("import jax, mlpjax; mlpjax.use_all_cores(); jax.devices(); mlpjax.use_all_cores()")
+    assert (answer.returncode, answer.stderr) == (0, "")

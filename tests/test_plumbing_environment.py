@@ -27,8 +27,8 @@ def test_revision_is_that_of_the_own_checkout_and_of_no_other(tmp_path: Path, mo
         command = ["git", "-C", str(tmp_path), *identity, *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
-    package = tmp_path / "mlpjax"
-    package.mkdir()
+    package = tmp_path / "mlpjax" / "plumbing"
+    package.mkdir(parents=True)
     file = package / "environment.py"
     file.write_text("one")
     monkeypatch.setattr(module, "__file__", str(file))
@@ -42,7 +42,7 @@ def test_revision_is_that_of_the_own_checkout_and_of_no_other(tmp_path: Path, mo
     file.write_text("two")
     assert environment()["git"] == git("rev-parse", "HEAD") + "-dirty"
 
-    installed = tmp_path / "site-packages" / "mlpjax"
+    installed = tmp_path / "site-packages" / "mlpjax" / "plumbing"
     installed.mkdir(parents=True)
     monkeypatch.setattr(module, "__file__", str(installed / "environment.py"))
     assert environment()["git"] is None

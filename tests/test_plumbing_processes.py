@@ -198,8 +198,8 @@ def test_slurm_says_who_is_who(monkeypatch):
     ("arguments", "message"),
     [
         (("localhost", 2, 0), "localhost: give HOST:PORT of process 0, or auto on a cluster"),
-        (("localhost:1234", 2, None), "give --processes and --process as well"),
-        (("localhost:1234", 2, 2), "--process 2: must be at least 0 and below --processes 2"),
+        (("localhost:1234", 2, None), "give processes and process as well"),
+        (("localhost:1234", 2, 2), "^process 2: must be at least 0 and below processes, 2"),
         (("auto", 2, None), "leave them out"),
         (("auto", None, None), r"coordinator_address should be defined\); outside of Slurm.* give HOST:PORT"),
     ],

@@ -1,5 +1,6 @@
 import errno
 import json
+import os
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from mlpjax.errors import UserError
+from mlpjax.plumbing.processes import ALONE, Group
 from mlpjax.plumbing.runs import Checkpoints, open_run
 
 CONFIG = {"seeds": 3, "model": {"widths": (2, 3), "scale": 1.0}}
@@ -54,7 +56,7 @@ def test_the_same_configuration_opens_the_folder_again_and_another_is_refused_by
         assert (run.path / "figures/one.png").read_bytes() == b"picture"
     other = {"seeds": 4, "model": {"widths": (2, 3), "scale": 1.0}}
     with (
-        pytest.raises(UserError, match="holds a run with seeds 3, not 4: choose another --out"),
+        pytest.raises(UserError, match="holds a run with seeds 3, not 4: choose another folder"),
         open_run(tmp_path / "run", other),
     ):
         pass
@@ -76,6 +78,7 @@ def test_a_second_process_is_refused(tmp_path):
     code = f"""
 from pathlib import Path
 from mlpjax.errors import UserError
+from mlpjax.plumbing.processes import ALONE, Group
 from mlpjax.plumbing.runs import open_run
 try:
     with open_run(Path({str(tmp_path / "run")!r}), {{"seeds": 3}}):
@@ -116,6 +119,66 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path, monkeypatch):
     assert sorted(p.name for p in (tmp_path / "run" / "checkpoints").iterdir()) == ["done.npz"]
 
 
+class Second(Group):
+    """Another process than 0, where process 0 has written already."""
+
+    index, count = 1, 2
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.EROFS])
+@pytest.mark.parametrize(
+    ("group", "forbidden"),
+    [
+        (ALONE, "filelock.FileLock.acquire"),
+        (ALONE, "pathlib.Path.open"),
+        (ALONE, "numpy.savez"),
+        (Second(), "pathlib.Path.exists"),
+        (Second(), "pathlib.Path.read_text"),
+        (Second(), "numpy.savez"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else f"process {value.index}",
+)
+def test_a_folder_that_may_not_be_written_to_is_one_line(tmp_path, monkeypatch, code, group, forbidden):
+    """By what the system answers, since the tests may run as root, who may do anything."""
+    if group.index:
+        with open_run(tmp_path, CONFIG):
+            pass
+
+    def refuse(*_, **__):
+        raise OSError(code, os.strerror(code), str(tmp_path / "there"))
+
+    monkeypatch.setattr(forbidden, refuse)
+    with pytest.raises(UserError) as refused, open_run(tmp_path, CONFIG, group) as run:
+        run.checkpoints().save("part", {"a": np.ones(2)})
+    said = (
+        f"{tmp_path / 'there'}: {os.strerror(code)}; choose a folder that you may write to, or change its permissions"
+    )
+    assert str(refused.value) == said
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, monkeypatch):
+    with (
+        pytest.raises(UserError, match=r"x: cannot be made \(File name too long\)"),
+        open_run(tmp_path / (256 * "x"), CONFIG),
+    ):
+        pass
+
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("pathlib.Path.mkdir", refuse)
+    with (
+        pytest.raises(UserError, match=r"run: cannot be made \(Read-only file system\); choose another folder"),
+        open_run(tmp_path / "run", CONFIG),
+    ):
+        pass
+
+
+def test_other_errors_of_the_system_are_not_explained_away(tmp_path):
+    with pytest.raises(OSError, match="Input/output error"), open_run(tmp_path, CONFIG):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
 def test_numbers_that_json_does_not_know_are_refused(tmp_path):
     with open_run(tmp_path / "run", CONFIG) as run, pytest.raises(ValueError, match="not JSON compliant"):
         run.write_json("summary.json", {"loss": float("nan")})
@@ -127,7 +190,9 @@ def test_what_is_stacked_is_one_array_on_disk_in_the_order_of_the_names(tmp_path
     for name, part in parts.items():
         checkpoints.save(name, {"params/dense_0/kernel": part, "seconds": part[:, 0].astype(float)})
     assert checkpoints.stacked() is None
-    stacked = checkpoints.stack(["b", "a", "c"], 6)
+    checkpoints.stack(["b", "a"])
+    checkpoints.stack(["c"])  # to the end of what is there
+    stacked = checkpoints.stacked()
     assert isinstance(stacked["seconds"], np.memmap)
     np.testing.assert_array_equal(stacked["params/dense_0/kernel"], np.concatenate([*parts.values()]))
     np.testing.assert_array_equal(np.load(tmp_path / "networks/seconds.npy"), [3, 3, 3, 2, 2, 1])
@@ -142,14 +207,22 @@ def test_a_killed_stacking_is_done_again(tmp_path):
     leftover.parent.mkdir()
     leftover.write_bytes(b"half")
     assert checkpoints.stacked() is None
-    np.testing.assert_array_equal(checkpoints.stack(["a"], 4)["x"], np.arange(4))
+    checkpoints.stack(["a"])
+    np.testing.assert_array_equal(checkpoints.stacked()["x"], np.arange(4))
     assert not leftover.exists()
+
+
+def test_a_damaged_part_is_named_when_it_is_stacked(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    (tmp_path / "a.npz").write_bytes(b"nonsense")
+    with pytest.raises(UserError, match=r"a\.npz: damaged checkpoint .* delete it"):
+        checkpoints.stack(["a"])
 
 
 def test_damaged_results_are_named(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save("a", {"x": np.arange(4)})
-    checkpoints.stack(["a"], 4)
+    checkpoints.stack(["a"])
     (tmp_path / "networks/x.npy").write_bytes(b"nonsense")
     with pytest.raises(UserError, match=r"networks: damaged results .* delete the folder"):
         checkpoints.stacked()

@@ -43,9 +43,9 @@ def test_python_of_the_readme_runs():
 def test_commands_of_the_readme_are_understood(arguments, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     ran = []
-    monkeypatch.setattr(cli, "join", lambda *place: contextlib.nullcontext(ALONE))
-    monkeypatch.setattr(cli, "run_study", lambda *_: ran.append("study"))
-    monkeypatch.setattr(cli, "run_widths", lambda *_: ran.append("widths"))
+    monkeypatch.setattr("mlpjax.commands.join", lambda *place: contextlib.nullcontext(ALONE))
+    monkeypatch.setattr("mlpjax.commands.run_study", lambda *_: ran.append("study"))
+    monkeypatch.setattr("mlpjax.commands.run_widths", lambda *_: ran.append("widths"))
     cli.main(arguments)
     assert ran == [arguments[0]] * (arguments[0] != "activations")
 

@@ -136,7 +136,8 @@ import mlpjax.seeds
 mlpjax.seeds.CHECKPOINT_SECONDS, mlpjax.seeds.BLOCK_SECONDS = 0.0, 0.1
 import functools
 import mlpjax.cli
-mlpjax.cli.join = functools.partial(mlpjax.cli.join, silence_seconds=5)
+import mlpjax.commands
+mlpjax.commands.join = functools.partial(mlpjax.commands.join, silence_seconds=5)
 mlpjax.cli.main()
 """
 

@@ -1,6 +1,8 @@
 """Compiling: with the options that suit the program, and remembered from one process to the next."""
 
 import hashlib
+import logging
+import tempfile
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from pathlib import Path
@@ -77,11 +79,22 @@ def remember_compilations() -> None:
 
     JAX's persistent cache, in the user's cache folder and there in one folder for each kind of processor, since a home
     may be shared by machines of several kinds. A place that was chosen already (JAX_COMPILATION_CACHE_DIR) is kept.
+    Where the user's cache folder may not be written to, that is logged in one line and nothing is kept.
     """
     if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         cpuinfo = Path("/proc/cpuinfo")
         lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
         kind = "".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
         folder = platformdirs.user_cache_path("mlpjax") / hashlib.sha256(kind.encode()).hexdigest()[:8]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):  # else JAX warns of every program
+                pass
+        except OSError as error:
+            logging.getLogger(__name__).warning(
+                f"{folder}: compiled programs cannot be kept ({error.strerror}); set JAX_COMPILATION_CACHE_DIR to "
+                "another folder to start faster the next time"
+            )
+            return
         jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

@@ -1,6 +1,8 @@
 """The devices of this process, as a mesh over which the networks are spread."""
 
+import functools
 import os
+import warnings
 
 import jax
 import numpy as np
@@ -16,14 +18,27 @@ def use_all_cores() -> None:
     small for. Call it before anything else that uses JAX. A number of devices that was chosen already
     (`jax_num_cpu_devices`, or `--xla_force_host_platform_device_count` in XLA_FLAGS) is left as it is.
 
-    Raises:
-        RuntimeError: JAX is at work already.
+    Warns:
+        UserWarning: once, where JAX is at work already with fewer devices than cores.
     """
     chosen_by_flag = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if chosen_by_flag or jax.config.jax_num_cpu_devices > 0:  # type: ignore[attr-defined]
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    jax.config.update("jax_num_cpu_devices", cores)
+    try:
+        jax.config.update("jax_num_cpu_devices", cores)
+    except RuntimeError:  # JAX is at work already
+        if jax.default_backend() == "cpu" and jax.local_device_count() < cores:
+            _warn_too_late(jax.local_device_count(), cores)
+
+
+@functools.cache  # once
+def _warn_too_late(devices: int, cores: int) -> None:
+    warnings.warn(
+        f"use_all_cores() comes too late: JAX is at work already, on {devices} device(s) for {cores} cores; "
+        "call it before anything else that uses JAX",
+        stacklevel=3,
+    )
 
 
 def device_mesh(most: int) -> jax.sharding.Mesh:

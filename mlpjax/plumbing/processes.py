@@ -82,7 +82,7 @@ class Group:
             if time.monotonic() > until:
                 raise UserError(
                     f"{what}: another process has written it, but it cannot be seen here: "
-                    "choose an --out on a file system that all machines share"
+                    "choose a folder on a file system that all machines share"
                 )
             time.sleep(POLL_SECONDS)
 
@@ -193,8 +193,8 @@ class _Several(Group):
 @contextmanager
 def join(
     coordinator: str,
-    count: int | None = None,
-    index: int | None = None,
+    processes: int | None = None,
+    process: int | None = None,
     *,
     meeting_seconds: int = MEETING_SECONDS,
     silence_seconds: int = SILENCE_SECONDS,
@@ -206,8 +206,8 @@ def join(
 
     Args:
         coordinator: HOST:PORT of process 0, which opens the port; or "auto" on a cluster that `jax.distributed` knows.
-        count: how many processes there are; None: the cluster knows.
-        index: which of them this is, from 0 on; None: the cluster knows.
+        processes: how many there are; None: the cluster knows.
+        process: which of them this is, from 0 on; None: the cluster knows.
         meeting_seconds: how long to wait for the others at the start.
         silence_seconds: how long nothing may be heard of a process until it is taken for dead.
 
@@ -224,24 +224,24 @@ def join(
         "initialization_timeout": meeting_seconds,
         "heartbeat_timeout_seconds": silence_seconds,
     }
-    mend = "outside of Slurm, Open MPI, Kubernetes and Cloud TPU, give HOST:PORT, --processes and --process"
+    mend = "outside of Slurm, Open MPI, Kubernetes and Cloud TPU, give HOST:PORT, processes and process"
     if coordinator != AUTO:
         if not re.fullmatch(r".+:\d{1,5}", coordinator):
-            raise UserError(f"--coordinator {coordinator}: give HOST:PORT of process 0, or {AUTO} on a cluster")
-        if count is None or index is None:
-            raise UserError(f"--coordinator {coordinator}: give --processes and --process as well, or {AUTO}")
-        if not 0 <= index < count:
-            raise UserError(f"--process {index}: must be at least 0 and below --processes {count}")
-        arguments |= {"coordinator_address": coordinator, "num_processes": count, "process_id": index}
-        mend = "start all, with the same --coordinator and --processes, and each with a --process of its own"
-    elif count is not None or index is not None:
-        raise UserError(f"--coordinator {AUTO}: knows --processes and --process by itself; leave them out")
+            raise UserError(f"coordinator {coordinator}: give HOST:PORT of process 0, or {AUTO} on a cluster")
+        if processes is None or process is None:
+            raise UserError(f"coordinator {coordinator}: give processes and process as well, or {AUTO}")
+        if not 0 <= process < processes:
+            raise UserError(f"process {process}: must be at least 0 and below processes, {processes}")
+        arguments |= {"coordinator_address": coordinator, "num_processes": processes, "process_id": process}
+        mend = "start all, with the same coordinator and processes, and each with a process of its own"
+    elif processes is not None or process is not None:
+        raise UserError(f"coordinator {AUTO}: knows processes and process by itself; leave them out")
     with tempfile.TemporaryFile("w+") as log:
         group = _Several(arguments, log)
         try:
             if reason := group.meet():
                 failure = f"the processes did not meet within {meeting_seconds} s ({reason})"
-                raise UserError(f"--coordinator {coordinator}: {failure}; {mend}")
+                raise UserError(f"coordinator {coordinator}: {failure}; {mend}")
             yield group
             group.leave()
         finally:

@@ -146,8 +146,7 @@ class Checkpoints:
             self.remove(name)
 
     def _rows(self, name: str) -> int:
-        with np.load(self._path(name)) as arrays:
-            return len(arrays[arrays.files[0]])
+        return len(next(iter((self.load(name) or {}).values()), ()))
 
     def stacked(self) -> dict[str, np.ndarray] | None:
         """What was joined, read-only arrays that are on disk until they are looked at; None where nothing was.
@@ -203,41 +202,53 @@ def open_run(path: Path, config: dict[str, Any], group: Group = ALONE) -> Iterat
         The folder, locked.
 
     Raises:
-        UserError: the folder is in use, holds a run of another configuration or something that is no run, or the
-            disk is full.
+        UserError: the folder is in use, holds a run of another configuration or something that is no run, may not be
+            written to, or the disk is full.
     """
-    if group.index:
-        group.barrier()
-        group.wait((path / "config.json").exists, path / "config.json")
-        _claim_folder(RunFolder(path), config)
-        yield RunFolder(path)
-        return
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise UserError(f"--out {path}: a file is in the way; choose another folder") from error
-    lock = FileLock(path / ".lock", blocking=False)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise UserError(f"{path}: another process is at work in this folder; wait, or choose another --out") from error
-    with lock:
-        for leftover in [*path.rglob(".*.tmp")]:  # of a process that was killed while writing
-            if leftover.is_dir():
-                shutil.rmtree(leftover)
-            else:
-                leftover.unlink()
-        run = RunFolder(path)
+    run = RunFolder(path)
+    with _refused_by_the_system(path):
+        if group.index:
+            group.barrier()
+            group.wait((path / "config.json").exists, path / "config.json")
+            _claim_folder(run, config)
+            yield run
+            return
         try:
+            path.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise UserError(f"{path}: a file is in the way; choose another folder") from error
+        except OSError as error:
+            raise UserError(f"{path}: cannot be made ({error.strerror}); choose another folder") from error
+        lock = FileLock(path / ".lock", blocking=False)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise UserError(f"{path}: another process is at work in this folder; wait, or choose another") from error
+        with lock:
+            for leftover in [*path.rglob(".*.tmp")]:  # of a process that was killed while writing
+                if leftover.is_dir():
+                    shutil.rmtree(leftover)
+                else:
+                    leftover.unlink()
             _claim_folder(run, config)
             group.barrier()
             yield run
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
+
+
+@contextmanager
+def _refused_by_the_system(path: Path) -> Iterator[None]:
+    """Say in one line what the operating system holds against a run in the folder `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            mend = "choose a folder that you may write to, or change its permissions"
+            raise UserError(f"{error.filename or path}: {error.strerror}; {mend}") from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(
                 f"{path}: the disk is full; what was finished is kept. Free some space and run the same command again"
             ) from error
+        raise
 
 
 def _claim_folder(run: RunFolder, config: dict[str, Any]) -> None:
@@ -246,13 +257,13 @@ def _claim_folder(run: RunFolder, config: dict[str, Any]) -> None:
     config = json.loads(json.dumps(config, allow_nan=False))
     if not path.exists():
         if any(not child.name.startswith(".") for child in run.path.iterdir()):
-            raise UserError(f"--out {run.path}: the folder is not empty and holds no run; choose another")
+            raise UserError(f"{run.path}: the folder is not empty and holds no run; choose another")
         run.write_json("config.json", {"config": config} | environment())
         return
     try:
         existing = _flat(json.loads(path.read_text())["config"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: is no run's configuration; choose another --out") from error
+        raise UserError(f"{path}: is no run's configuration; choose another folder") from error
     wanted = _flat(config)
     other = [
         f"{name} {existing.get(name)!r}, not {wanted.get(name)!r}"
@@ -260,7 +271,7 @@ def _claim_folder(run: RunFolder, config: dict[str, Any]) -> None:
         if existing.get(name) != wanted.get(name)
     ]
     if other:
-        raise UserError(f"{run.path} holds a run with {'; '.join(other)}: choose another --out, or delete it")
+        raise UserError(f"{run.path} holds a run with {'; '.join(other)}: choose another folder, or delete it")
 
 
 def _flat(config: Mapping[str, Any]) -> dict[str, Any]:

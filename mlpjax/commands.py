@@ -1,0 +1,140 @@
+"""The commands of the command line: parse, call, print."""
+
+import dataclasses
+import functools
+import operator
+import sys
+import types
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated, Any, Union, get_args, get_origin
+
+import tyro
+from jaxtyping import AbstractArray
+from rich.console import Console
+from tyro.constructors import ConstructorRegistry, PrimitiveTypeInfo, StructConstructorSpec, StructTypeInfo
+
+from mlpjax.errors import UserError
+from mlpjax.plumbing.compilation import remember_compilations
+from mlpjax.plumbing.devices import use_all_cores
+from mlpjax.plumbing.files import write_atomically
+from mlpjax.plumbing.processes import ALONE, join
+from mlpjax.report import figures
+from mlpjax.study import Study, default_folder, run_study
+from mlpjax.widths import WidthSweep, run_widths
+
+_REGISTRY = ConstructorRegistry()
+
+
+@_REGISTRY.primitive_rule
+def _numbers_without_tracers(info: PrimitiveTypeInfo) -> Any:
+    """A recipe's number may also be a traced array, which nobody types: read the other types of the union."""
+    members = get_args(info.type)
+    plain = [m for m in members if not (isinstance(m, type) and issubclass(m, AbstractArray))]
+    if get_origin(info.type) not in (Union, types.UnionType) or len(plain) == len(members):
+        return None
+    plain = [m for m in plain if m is not int or float not in plain]
+    union = functools.reduce(operator.or_, plain)
+    return ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(union, info.markers))
+
+
+class _RefusedError(Exception):
+    """A `UserError` on its way through tyro, which would draw a box round any `ValueError` of a configuration."""
+
+
+_ASKED = "the rule below has asked tyro for its own answer"
+
+
+@_REGISTRY.struct_rule
+def _let_user_errors_through(info: StructTypeInfo) -> StructConstructorSpec | None:
+    if not dataclasses.is_dataclass(info.type) or _ASKED in info.markers:
+        return None
+    spec = ConstructorRegistry.get_struct_spec(dataclasses.replace(info, markers=(*info.markers, _ASKED)))
+    assert isinstance(spec, StructConstructorSpec)
+
+    def instantiate(**settings: Any) -> Any:
+        try:
+            return spec.instantiate(**settings)
+        except UserError as error:
+            raise _RefusedError(str(error)) from error
+
+    return dataclasses.replace(spec, instantiate=instantiate)
+
+
+def study(
+    config: Annotated[Study, tyro.conf.arg(name="")],
+    out: Path | None = None,
+    coordinator: str | None = None,
+    processes: int | None = None,
+    process: int | None = None,
+) -> None:
+    """Train one network from many seeds, look at the landscape they end in, and write a report.
+
+    Every figure comes with its interval over seeds. Interrupt it whenever you like: the same command goes on where it
+    was. The run's folder holds report.html, summary.json, metrics.parquet, config.json, figures/ and checkpoints/.
+
+    Args:
+        config: what to do.
+        out: The run's folder. None: one under runs/, named after the configuration.
+        coordinator: HOST:PORT of process 0, for several processes or machines that share the work and see the same
+            folder; auto under Slurm, Open MPI, Kubernetes or on Cloud TPU. None: this process alone.
+        processes: How many processes there are; the cluster knows under auto.
+        process: Which of them this is, from 0 on; the cluster knows under auto.
+    """
+    if coordinator is None and not processes is process is None:
+        raise UserError("--processes and --process: give --coordinator HOST:PORT of process 0 as well")
+    with join(coordinator, processes, process) if coordinator else nullcontext(ALONE) as group:
+        console = Console(quiet=group.index > 0)
+        run_study(config, out or default_folder("study", config), ["mlpjax", *sys.argv[1:]], console, group)
+
+
+def widths(
+    config: Annotated[WidthSweep, tyro.conf.arg(name="")],
+    out: Path | None = None,
+) -> None:
+    """Train networks of many widths, each from many seeds, and compare what they reach.
+
+    Every figure comes with its interval over seeds. Interrupt it whenever you like: the same command goes on where it
+    was. The run's folder holds summary.json, widths.parquet, config.json, figures/widths.png and checkpoints/.
+
+    Args:
+        config: what to do.
+        out: The run's folder. None: one under runs/, named after the configuration.
+    """
+    run_widths(config, out or default_folder("widths", config), ["mlpjax", *sys.argv[1:]], Console())
+
+
+def activations(out: Path = Path("activations.png")) -> None:
+    """Draw every activation function with its derivative.
+
+    Args:
+        out: The picture's file.
+    """
+    if not out.parent.is_dir():
+        raise UserError(f"--out {out}: there is no folder {out.parent}; make it first")
+    picture = figures.png(figures.activations())
+    try:
+        write_atomically(out, lambda file: file.write(picture))
+    except OSError as error:
+        raise UserError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from error
+    Console().print(f"Written to {out}", soft_wrap=True)
+
+
+_COMMANDS: dict[str, Callable[..., None]] = {"study": study, "widths": widths, "activations": activations}
+
+
+def run(command: str, arguments: Sequence[str]) -> None:
+    """Parse the arguments of a command, and do it."""
+    use_all_cores()
+    remember_compilations()
+    try:
+        tyro.cli(
+            _COMMANDS[command],
+            prog=f"mlpjax {command}",
+            args=arguments,
+            config=(tyro.conf.OmitArgPrefixes,),
+            registry=_REGISTRY,
+        )
+    except _RefusedError as refused:
+        raise UserError(str(refused)) from refused
