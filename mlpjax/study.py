@@ -19,6 +19,7 @@ from mlpjax.findings.subject import Subject
 from mlpjax.history import summarise_group, tidy
 from mlpjax.models import MLP
 from mlpjax.plumbing.environment import environment
+from mlpjax.plumbing.identity import plain
 from mlpjax.plumbing.processes import ALONE, Group
 from mlpjax.plumbing.progress import progress_bar
 from mlpjax.plumbing.runs import RunFolder, open_run
@@ -80,7 +81,7 @@ def default_folder(command: str, config: Any) -> Path:
         command: "study" or "widths".
         config: its configuration, a dataclass with a field `data`.
     """
-    digest = hashlib.sha256(json.dumps(dataclasses.asdict(config), sort_keys=True).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps(plain(config), sort_keys=True).encode()).hexdigest()
     name = "".join(c if c.isalnum() or c == "-" else "-" for c in config.data).strip("-")
     return Path("runs") / f"{command}-{name}-{digest[:8]}"
 
@@ -108,7 +109,7 @@ def run_study(
     check_fit(study.model, study.recipe, make_task(study.model, study.recipe, dataset.train), dataset)
     facts = check(dataset).table()
     print_table(console, "The data", [], facts)
-    with say_how_to_go_on(out, command, console), open_run(out, dataclasses.asdict(study), processes) as run:
+    with say_how_to_go_on(out, command, console), open_run(out, plain(study), processes) as run:
         if processes.index:
             _train(study, dataset, run, console, processes)
             return None
@@ -130,7 +131,7 @@ def run_study(
             run.write(f"{name}.parquet", frame.to_parquet(index=False))
         with console.status("Drawing the report"):
             page, pictures = study_page(
-                settings=dataclasses.asdict(study),
+                settings=plain(study),
                 environment=environment(),
                 command=shlex.join(command),
                 dataset=dataset,

@@ -14,6 +14,7 @@ from mlpjax.data import Dataset, check, load
 from mlpjax.errors import UserError
 from mlpjax.history import error_metric, summarise_group, tidy
 from mlpjax.models import MLP, ActivationName, BiasName, InitializerName
+from mlpjax.plumbing.identity import plain
 from mlpjax.plumbing.progress import progress_bar
 from mlpjax.plumbing.runs import Checkpoints, RunFolder, open_run
 from mlpjax.plumbing.terminal import print_table, say_how_to_go_on
@@ -105,7 +106,7 @@ def run_widths(sweep: WidthSweep, out: Path, command: Sequence[str], console: Co
     for model in models.values():
         check_fit(model, sweep.recipe, make_task(model, sweep.recipe, dataset.train), dataset)
     print_table(console, "The data", [], check(dataset).table())
-    with say_how_to_go_on(out, command, console), open_run(out, dataclasses.asdict(sweep)) as run:
+    with say_how_to_go_on(out, command, console), open_run(out, plain(sweep)) as run:
         trained = _train(sweep, models, dataset, run, console)
         summaries, frames = [], []
         for width, model in models.items():

@@ -13,10 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlpjax import lift
+from mlpjax import MLP, lift
 from mlpjax.cli import main
 from mlpjax.data import LOADERS, Dataset, Split
+from mlpjax.plumbing.identity import plain
 from mlpjax.stats import bootstrap_ci
+from mlpjax.study import Study, default_folder
 
 SMALL = [
     *["study", "--data", "xor", "--widths", "2", "8", "2", "--batch-size", "50", "--learning-rate", "0.01"],
@@ -145,6 +147,13 @@ def test_other_data_and_a_network_without_a_hidden_layer(tmp_path):
     command = ["study", "--data", "mnist1d", "--widths", "40", "10", "--seeds", "2", "--controls", "1", "--epochs", "1"]
     main([*command, "--grid", "3", "--out", str(tmp_path / "run")])
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["test_error"]["mean"] < 90
+
+
+def test_a_study_of_ones_own_functions_has_a_folder_of_its_own():
+    """Names by what the functions compute, the same in every process, and a configuration that JSON can hold."""
+    own = [Study(model=MLP(activation=function)) for function in (np.sin, lambda z: z, lambda z: 2 * z, lambda z: z)]
+    assert len({default_folder("study", study) for study in own}) == 3
+    assert plain(own[1])["model"]["activation"].startswith("test_a_study_of_ones_own_functions")
 
 
 def make_waves() -> Dataset:

@@ -143,14 +143,14 @@ def draw_barriers(
 
 
 FINDING = Finding(
-    "barriers",
-    "Linear mode connectivity",
-    "pairs",
-    "Landscape",
-    40,
-    find,
-    summarise,
-    show,
-    tiles,
+    name="barriers",
+    title="Linear mode connectivity",
+    unit="pairs",
+    section="Landscape",
+    order=40,
+    find=find,
+    summarise=summarise,
+    show=show,
+    tiles=tiles,
     applies=lambda subject: len(subject.finite) > 1,
 )

@@ -185,4 +185,13 @@ def draw_spectra(
     return figure
 
 
-FINDING = Finding("curvature", "Hessian spectrum", "networks", "Landscape", 30, find, summarise, show)
+FINDING = Finding(
+    name="curvature",
+    title="Hessian spectrum",
+    unit="networks",
+    section="Landscape",
+    order=30,
+    find=find,
+    summarise=summarise,
+    show=show,
+)

@@ -194,4 +194,14 @@ def _catalogue(found: Endings) -> Table:
     )
 
 
-FINDING = Finding("endings", "Stationary points", "networks", "Landscape", 50, find, summarise, show, tiles)
+FINDING = Finding(
+    name="endings",
+    title="Stationary points",
+    unit="networks",
+    section="Landscape",
+    order=50,
+    find=find,
+    summarise=summarise,
+    show=show,
+    tiles=tiles,
+)

@@ -113,13 +113,13 @@ def draw_mistakes(
 
 
 FINDING = Finding(
-    "mistakes",
-    "Misclassified examples",
-    "networks",
-    "Misclassified examples",
-    60,
-    find,
-    summarise,
-    show,
+    name="mistakes",
+    title="Misclassified examples",
+    unit="networks",
+    section="Misclassified examples",
+    order=60,
+    find=find,
+    summarise=summarise,
+    show=show,
     applies=lambda subject: subject.dataset.classes is not None and any_finite(subject),
 )

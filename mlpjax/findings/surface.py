@@ -175,4 +175,13 @@ def draw_profiles(
     return figure
 
 
-FINDING = Finding("surface", "Loss surface", "slices", "Landscape", 10, find, summarise, show)
+FINDING = Finding(
+    name="surface",
+    title="Loss surface",
+    unit="slices",
+    section="Landscape",
+    order=10,
+    find=find,
+    summarise=summarise,
+    show=show,
+)

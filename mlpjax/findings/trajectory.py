@@ -171,4 +171,13 @@ def draw_trajectory(
     return figure
 
 
-FINDING = Finding("trajectory", "Training trajectory", "periods", "Landscape", 20, find, summarise, show)
+FINDING = Finding(
+    name="trajectory",
+    title="Training trajectory",
+    unit="periods",
+    section="Landscape",
+    order=20,
+    find=find,
+    summarise=summarise,
+    show=show,
+)

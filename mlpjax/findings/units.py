@@ -199,14 +199,14 @@ def draw_kernels(
 
 
 FINDING = Finding(
-    "distinct_units",
-    "Symmetry breaking",
-    "networks",
-    "All-zero start",
-    70,
-    find,
-    summarise,
-    show,
-    tiles,
+    name="distinct_units",
+    title="Symmetry breaking",
+    unit="networks",
+    section="All-zero start",
+    order=70,
+    find=find,
+    summarise=summarise,
+    show=show,
+    tiles=tiles,
     applies=lambda subject: True,
 )
