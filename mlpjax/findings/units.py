@@ -57,42 +57,47 @@ class SymmetryBreaking(NamedTuple):
 def find(subject: Subject, on_progress: OnProgress) -> SymmetryBreaking:
     """Count the different hidden units of every network, and the ranks of its hidden layers."""
     model, task = subject.model, subject.task
+    controls = subject.groups.get("zero")
+    has_median = any_finite(subject)
 
     def look(params: Params, split: Split) -> tuple[Array, Ranks]:
         return distinct_units(params), ranks(model, params, task.prepare(split.x))
 
+    units, kernels = {}, {}
+    if model.hidden_layers:
+        for name, group in subject.groups.items():
+            distinct, found = subject.look(
+                f"units-{name}", look, group.params, subject.train, chunk=1, on_progress=on_progress
+            )
+            units[name] = Units(distinct, found.kernel, found.activations)
+        if controls is not None and has_median:
+            kernels = {
+                "random": np.asarray(subject.random.params["dense_0"]["kernel"][subject.median]),
+                "zero": np.asarray(controls.params["dense_0"]["kernel"][0]),
+            }
+    return SymmetryBreaking(
+        units=units,
+        controls=None if controls is None else summarise_group(controls),
+        zero_gradients=_zero_gradients(subject, on_progress),
+        kernels=kernels,
+        seed=int(subject.random.seeds[subject.median]) if has_median else None,
+        image_shape=subject.dataset.image_shape,
+    )
+
+
+def _zero_gradients(subject: Subject, on_progress: OnProgress) -> dict[str, float]:
+    task = subject.task
+
     def count(params: Params, split: Split) -> Params:
         return zero_gradients(mean_loss(task), params, split)
 
-    units = {}
-    for name, group in subject.groups.items() if model.hidden_layers else ():
-        distinct, found = subject.look(
-            f"units-{name}", look, group.params, subject.train, chunk=1, on_progress=on_progress
-        )
-        units[name] = Units(distinct, found.kernel, found.activations)
-    zero = jax.tree.map(np.zeros_like, model.init(jax.random.key(0)).params)
+    zero = jax.tree.map(np.zeros_like, subject.model.init(jax.random.key(0)).params)
     counts = subject.look_at_one("units-gradients", count, zero, subject.train, on_progress=on_progress)
-    controls = subject.groups.get("zero")
-    has_median = any_finite(subject)
-    kernels = {}
-    if controls is not None and has_median and model.hidden_layers:
-        kernels = {
-            "random": np.asarray(subject.random.params["dense_0"]["kernel"][subject.median]),
-            "zero": np.asarray(controls.params["dense_0"]["kernel"][0]),
-        }
-    return SymmetryBreaking(
-        units,
-        None if controls is None else summarise_group(controls),
-        {
-            jax.tree_util.keystr(path, simple=True, separator="/"): float(found) / leaf.size
-            for (path, leaf), found in zip(
-                jax.tree_util.tree_flatten_with_path(zero)[0], jax.tree.leaves(counts), strict=True
-            )
-        },
-        kernels,
-        int(subject.random.seeds[subject.median]) if has_median else None,
-        subject.dataset.image_shape,
-    )
+    leaves, _ = jax.tree_util.tree_flatten_with_path(zero)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): float(found) / leaf.size
+        for (path, leaf), found in zip(leaves, jax.tree.leaves(counts), strict=True)
+    }
 
 
 def summarise(found: SymmetryBreaking) -> dict[str, Any]:
