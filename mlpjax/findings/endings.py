@@ -148,7 +148,7 @@ def show(found: Endings) -> list[Table | Picture]:
                 (label, f"{members:,}", f"{100 * members / count:.1f} %", f"{100 * low:.1f} to {100 * high:.1f} %")
             )
     notes = [
-        "Every network was taken to its stationary point by Newton's method in float64 first."
+        "Newton's method in float64 first took every network to its stationary point, as far as there is one."
         if found.polished
         else "Networks of this size are taken as training left them: a minimum cannot be certified where the gradient "
         "is not zero."

@@ -117,7 +117,9 @@ def show(found: SymmetryBreaking) -> list[Table | Picture]:
     """What became of the all-zero start, beside the random one; nothing where there are no controls."""
     if found.controls is None:
         return []
-    items: list[Table | Picture] = [Table("The controls in the end", SUMMARY_HEADER, summary_rows(found.controls))]
+    items: list[Table | Picture] = [
+        Table("The control group after training", SUMMARY_HEADER, summary_rows(found.controls))
+    ]
     if found.units:
         items += _tables(found)
     if found.kernels:

@@ -88,7 +88,7 @@ def _results(
         ),
         Picture(
             "final_loss",
-            "Final loss: other seed, other minimum",
+            "Final loss over seeds",
             figures.png(
                 figures.final_distribution(
                     {f"final {split} loss": finals.loc[[split]].to_numpy() for split in ("train", "test")}
