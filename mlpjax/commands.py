@@ -28,15 +28,21 @@ _REGISTRY = ConstructorRegistry()
 
 
 @_REGISTRY.primitive_rule
-def _numbers_without_tracers(info: PrimitiveTypeInfo) -> Any:
-    """A recipe's number may also be a traced array, which nobody types: read the other types of the union."""
-    members = get_args(info.type)
-    plain = [m for m in members if not (isinstance(m, type) and issubclass(m, AbstractArray))]
-    if get_origin(info.type) not in (Union, types.UnionType) or len(plain) == len(members):
+def _what_can_be_typed(info: PrimitiveTypeInfo) -> Any:
+    """A number may also be a traced array, and a name a function or a record: read the other types of the union."""
+    if get_origin(info.type) not in (Union, types.UnionType):
         return None
-    plain = [m for m in plain if m is not int or float not in plain]
-    union = functools.reduce(operator.or_, plain)
+    members = get_args(info.type)
+    typed = [m for m in members if get_origin(m) is not Callable and not _is_record_or_array(m)]
+    if len(typed) == len(members):
+        return None
+    typed = [m for m in typed if m is not int or float not in typed]
+    union = functools.reduce(operator.or_, typed)
     return ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(union, info.markers))
+
+
+def _is_record_or_array(kind: Any) -> bool:
+    return isinstance(kind, type) and (issubclass(kind, AbstractArray) or hasattr(kind, "_fields"))
 
 
 class _RefusedError(Exception):

@@ -12,20 +12,22 @@ from rich.console import Console
 
 from mlpjax.data import Dataset, check, load
 from mlpjax.errors import UserError
+from mlpjax.history import error_metric, summarise_group, tidy
 from mlpjax.models import MLP, ActivationName, BiasName, InitializerName
+from mlpjax.plumbing.identity import plain
 from mlpjax.plumbing.progress import progress_bar
 from mlpjax.plumbing.runs import Checkpoints, RunFolder, open_run
+from mlpjax.plumbing.terminal import print_table, say_how_to_go_on
+from mlpjax.products import PrecisionName
 from mlpjax.recipe import Recipe
 from mlpjax.report.figures import png, width_curves
+from mlpjax.report.tables import METRICS
 from mlpjax.seeds import Trained, train_many
-from mlpjax.study import print_table, say_how_to_go_on, summarise_group, tidy
+from mlpjax.task import make_task
 from mlpjax.train import check_fit
 
 DOUBLE_DESCENT = Recipe(optimizer="momentum", learning_rate=0.01, batch_size=100, epochs=100, eval_every=10)
 """As in the source of the data mnist1d (its notebook on double descent), but with 100 epochs in place of 500."""
-
-FIGURES = ("train_error", "test_error", "train_loss", "test_loss")
-"""What the table at the end shows of each width."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +54,8 @@ class WidthSweep:
     """Multiplies what the initialiser draws: the constant's value, the normal's deviation, the uniform's bound."""
     bias: BiasName = "zeros"
     """Biases start at zero, are drawn the same way as the weights, or are left out."""
+    precision: PrecisionName = "float32"
+    """How layers multiply while training: float32, or mixed, as for a study."""
     recipe: Recipe = DOUBLE_DESCENT
 
     def __post_init__(self) -> None:
@@ -66,8 +70,8 @@ class WidthSweep:
                 raise UserError(f"{field} {getattr(self, field)}: must be at least 1")
 
     def model(self, width: int, dataset: Dataset) -> MLP:
-        """The network with hidden layers of one width, for the data's features and classes."""
-        outputs = 1 if self.recipe.loss == "binary_cross_entropy" else dataset.classes
+        """The network with hidden layers of one width, for the data's features and outputs."""
+        outputs = 1 if self.recipe.loss == "binary_cross_entropy" else dataset.outputs
         return MLP(
             widths=(dataset.features, *[width] * self.layers, outputs),
             activation=self.activation,
@@ -76,6 +80,7 @@ class WidthSweep:
             initializer=self.initializer,
             scale=self.scale,
             bias=self.bias,
+            precision=self.precision,
         )
 
 
@@ -99,13 +104,13 @@ def run_widths(sweep: WidthSweep, out: Path, command: Sequence[str], console: Co
     dataset = load(sweep.data)
     models = {width: sweep.model(width, dataset) for width in sweep.hidden}
     for model in models.values():
-        check_fit(model, sweep.recipe, dataset)
+        check_fit(model, sweep.recipe, make_task(model, sweep.recipe, dataset.train), dataset)
     print_table(console, "The data", [], check(dataset).table())
-    with say_how_to_go_on(out, command, console), open_run(out, dataclasses.asdict(sweep)) as run:
+    with say_how_to_go_on(out, command, console), open_run(out, plain(sweep)) as run:
         trained = _train(sweep, models, dataset, run, console)
         summaries, frames = [], []
         for width, model in models.items():
-            form = jax.eval_shape(model.init, jax.random.key(0))
+            form = jax.eval_shape(model.init, jax.random.key(0)).params
             size = {"width": width, "parameters": sum(leaf.size for leaf in jax.tree.leaves(form))}
             summaries.append(size | summarise_group(trained[width]))
             frame = tidy(trained[width], sweep.recipe.eval_every)
@@ -152,19 +157,14 @@ def _train(
 
 def _print_summary(console: Console, title: str, summaries: Sequence[dict[str, Any]]) -> None:
     """Print the means, a row for each width, and name the seeds that diverged."""
-    header = [
-        "width",
-        "parameters",
-        "train\nerror (%)",
-        "test\nerror (%)",
-        "95 %\ninterval",
-        "train\nloss",
-        "test\nloss",
-    ]
+    metric = error_metric(summaries[0])
+    error = METRICS[metric]
+    header = ["width", "parameters", f"train\n{error}", f"test\n{error}", "95 %\ninterval", "train\nloss", "test\nloss"]
+    names = [f"{split}_{name}" for name in (metric, "loss") for split in ("train", "test")]
     rows = []
     for group in summaries:
-        means = [f"{figure['mean']:.3g}" if (figure := group[name]) else "diverged" for name in FIGURES]
-        interval = group["test_error"] and group["test_error"]["ci95"]
+        means = [f"{figure['mean']:.3g}" if (figure := group[name]) else "diverged" for name in names]
+        interval = group[f"test_{metric}"] and group[f"test_{metric}"]["ci95"]
         means.insert(2, "{:.3g} to {:.3g}".format(*interval) if interval else "")
         rows.append([str(group["width"]), f"{group['parameters']:,}", *means])
     print_table(console, title, header, rows)

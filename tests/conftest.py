@@ -16,6 +16,8 @@ import numpy as np
 import optax
 import pytest
 from jaxtyping import install_import_hook
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -37,6 +39,33 @@ def load_experiment(name: str) -> ModuleType:
     return module
 
 
+def texts(figure: Figure) -> str:
+    """Every text of the drawn figure, which also shows that it can be drawn."""
+    assert importlib.import_module("mlpjax.report.figures").png(figure).startswith(b"\x89PNG")
+    return "\n".join(text.get_text() for text in figure.findobj(Text))
+
+
+def labelled(figure: Figure) -> None:
+    """Every panel has a label on both axes."""
+    for axes in figure.axes:
+        if axes.axison and axes.get_label() != "<colorbar>":
+            assert axes.get_xlabel(), axes
+            assert axes.get_ylabel(), axes
+
+
+def labels(figure: Figure) -> set[str]:
+    """Of all legends."""
+    legends = [legend for part in (figure, *figure.axes) for legend in getattr(part, "legends", [])]
+    legends += [axes.get_legend() for axes in figure.axes if axes.get_legend()]
+    return {text.get_text() for legend in legends for text in legend.get_texts()}
+
+
+@pytest.fixture(scope="session")
+def silent() -> Any:
+    """Nobody watches the progress."""
+    return lambda done, total: None
+
+
 @pytest.fixture(scope="session")
 def coarse_digits() -> Any:
     """200 and 100 digits of 49 coarse pixels, as a data set."""
@@ -48,3 +77,19 @@ def coarse_digits() -> Any:
         return mlpjax.Split(coarse, split.y[:count])
 
     return mlpjax.Dataset("few", few(whole.train, 200), few(whole.valid, 0), few(whole.test, 100), classes=10)
+
+
+@pytest.fixture(scope="session")
+def subject(tmp_path_factory: Any) -> Any:
+    """Three small networks on XOR and two that started at zero, for the findings to look at."""
+    mlpjax = importlib.import_module("mlpjax")
+    findings = importlib.import_module("mlpjax.findings.subject")
+    model = mlpjax.MLP((2, 5, 2), "tanh")
+    recipe = mlpjax.Recipe(batch_size=20, epochs=6, eval_every=2, learning_rate=0.05)
+    dataset = mlpjax.load("xor", n=40)
+    scale = {"scale": np.array([1.0, 1.0, 1.0, 0.0, 0.0])}
+    trained = mlpjax.train_many(
+        model, recipe, dataset, [3, 4, 5, 3, 4], sweep=scale, freeze=("order",), snapshots=(0, 2, 4, 6)
+    )
+    groups = {"random": trained.select(slice(3)), "zero": trained.select(slice(3, None))}
+    return findings.Subject(model, recipe, dataset, groups, ("order",), 9, tmp_path_factory.mktemp("findings"))

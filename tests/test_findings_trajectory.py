@@ -1,30 +1,28 @@
-"""The way of a training: it ends where the study's network ended, and lies where NumPy's SVD puts it."""
+"""The training trajectory: it ends where the study's network ended, and lies where NumPy's SVD puts it."""
+
+import dataclasses
 
 import jax
 import numpy as np
-import pytest
+from conftest import labels
 
-from mlpjax import MLP, Recipe, load, train_many
-from mlpjax.findings.trajectory import POINTS, find_trajectory
+from mlpjax import MLP, Recipe, train_many
+from mlpjax.findings.trajectory import FINDING, POINTS, draw_trajectory
 from mlpjax.landscape.trajectory import random_walk_shares
 
-MODEL = MLP((2, 5, 2), "tanh")
-RECIPE = Recipe(batch_size=20, epochs=6, eval_every=2)
+STEPS = np.linspace(-1, 1, 11)
 
 
-def silent(done: int, total: int) -> None:
-    pass
+def other(subject, tmp_path, model, recipe, **changes):
+    """Other networks on the same data."""
+    groups = {"random": train_many(model, recipe, subject.dataset, [0])}
+    changes = {"model": model, "recipe": recipe, "groups": groups, "freeze": (), "folder": tmp_path} | changes
+    return dataclasses.replace(subject, **changes)
 
 
-@pytest.fixture(scope="module")
-def xor():
-    return load("xor", n=40)
-
-
-def test_the_way_is_that_of_the_median_network(xor):
-    freeze = ("order",)
-    trained = train_many(MODEL, RECIPE, xor, [3, 4, 5], freeze=freeze, snapshots=(0, 2, 4, 6))
-    found = find_trajectory(MODEL, RECIPE, xor, trained, freeze, 9, silent)
+def test_the_trajectory_is_that_of_the_median_network(subject, silent):
+    found = FINDING.find(subject, silent)
+    trained = subject.random
     row = int(np.argsort(trained.history["test_loss"][:, -1])[1])
     assert found.seed == trained.seeds[row]
     np.testing.assert_array_equal(found.epochs, [0, 2, 4, 6])
@@ -39,27 +37,40 @@ def test_the_way_is_that_of_the_median_network(xor):
     coordinates = (points - points[-1]) @ rows[:2].T
     np.testing.assert_allclose(np.abs(found.track.coordinates), np.abs(coordinates), atol=1e-5)
     np.testing.assert_allclose(found.track.coordinates[-1], 0, atol=1e-6)
+    assert FINDING.show(found)[0].title == f"Training trajectory of seed {found.seed}"
 
 
-def test_the_plane_holds_the_whole_way_and_agrees_with_where_it_is_drawn(xor):
-    trained = train_many(MODEL, RECIPE, xor, [0])
-    found = find_trajectory(MODEL, RECIPE, xor, trained, (), 401, silent)
+def test_the_plane_holds_the_whole_trajectory_and_agrees_with_where_it_is_drawn(subject, silent, tmp_path):
+    found = FINDING.find(dataclasses.replace(subject, grid=401, folder=tmp_path), silent)
     for axis, steps in enumerate(found.steps):
         assert steps[0] < found.track.coordinates[:, axis].min()
         assert steps[-1] > found.track.coordinates[:, axis].max()
     nearest = [np.abs(found.track.coordinates[:, [i]] - steps).argmin(axis=1) for i, steps in enumerate(found.steps)]
-    np.testing.assert_allclose(found.loss[nearest[0], nearest[1]], found.track.projected_losses, atol=1e-3)
+    np.testing.assert_allclose(found.loss[nearest[0], nearest[1]], found.track.projected_losses, atol=5e-3)
 
 
-def test_a_long_training_is_drawn_with_few_points(xor):
-    recipe = Recipe(batch_size=None, epochs=150)
-    found = find_trajectory(MODEL, recipe, xor, train_many(MODEL, recipe, xor, [0]), (), 3, silent)
+def test_a_long_training_is_drawn_with_few_points(subject, silent, tmp_path):
+    found = FINDING.find(other(subject, tmp_path, subject.model, Recipe(batch_size=None, epochs=150)), silent)
     assert len(found.epochs) == len(found.track.losses) == POINTS
     assert (found.epochs[0], found.epochs[-1]) == (0, 150)
 
 
-def test_where_nothing_moves_there_is_no_way(xor):
+def test_where_nothing_moves_there_is_no_trajectory(subject, silent, tmp_path):
     short = Recipe(batch_size=20, epochs=1)
-    assert find_trajectory(MODEL, short, xor, train_many(MODEL, short, xor, [0]), (), 3, silent) is None
+    assert FINDING.find(other(subject, tmp_path / "short", subject.model, short), silent) is None
     stuck = MLP((2, 5, 2), initializer="zeros", bias="none")
-    assert find_trajectory(stuck, RECIPE, xor, train_many(stuck, RECIPE, xor, [0]), (), 3, silent) is None
+    assert FINDING.find(other(subject, tmp_path / "stuck", stuck, subject.recipe), silent) is None
+
+
+def test_it_is_drawn_from_its_start_to_its_end_beside_both_losses():
+    way = np.array([[3.0, 1.0], [2.0, -1.0], [0.0, 0.0]])
+    own, drawn = np.array([2.0, 1.0, 0.5]), np.array([1.5, 1.1, 0.5])
+    bowl = 0.5 + STEPS[:, None] ** 2 + np.zeros(7)
+    figure = draw_trajectory(np.arange(3), way, (STEPS, STEPS[:7]), bowl, own, drawn)
+    plane, beside = figure.axes[:2]
+    lines = {line.get_label(): line for line in (*plane.lines, *beside.lines)}
+    np.testing.assert_array_equal(plane.lines[0].get_xydata(), way)
+    np.testing.assert_array_equal(lines["start"].get_xydata(), way[:1])
+    np.testing.assert_array_equal(lines["end"].get_xydata(), way[-1:])
+    np.testing.assert_array_equal(lines["where it is drawn"].get_ydata(), drawn)
+    assert {"start", "end", "of the network"} <= labels(figure)

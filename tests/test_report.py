@@ -5,8 +5,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import labelled, texts
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from mlpjax.activations import ACTIVATIONS
 from mlpjax.data import Dataset, Split
@@ -14,19 +14,6 @@ from mlpjax.report import figures
 from mlpjax.report.page import Picture, Section, Table, Tile, render
 
 RNG = np.random.default_rng(0)
-
-
-def texts(figure: Figure) -> str:
-    """Every text of the drawn figure, which also shows that it can be drawn."""
-    assert figures.png(figure).startswith(b"\x89PNG")
-    return "\n".join(text.get_text() for text in figure.findobj(Text))
-
-
-def labelled(figure: Figure) -> None:
-    for axes in figure.axes:
-        if axes.axison and axes.get_label() != "<colorbar>":
-            assert axes.get_xlabel(), axes
-            assert axes.get_ylabel(), axes
 
 
 def metrics(loss: np.ndarray, split: str = "train") -> pd.DataFrame:
@@ -55,6 +42,13 @@ def test_learning_curves_show_median_and_band_of_loss_and_error() -> None:
     shown = texts(figure)
     assert "train (n = 20)" in shown
     assert "central 95 %" in shown
+
+
+def test_learning_curves_of_a_regression_show_its_rmse() -> None:
+    frame = metrics(LOSS).replace({"metric": {"accuracy": "rmse"}})
+    axes = figures.learning_curves(frame).axes[1]
+    assert axes.get_ylabel() == "RMSE"
+    assert np.allclose(axes.lines[0].get_ydata(), np.median(np.exp(-LOSS), axis=0))
 
 
 @pytest.mark.parametrize(("loss", "scale"), [(LOSS, "log"), (1 + LOSS / 10, "linear"), (LOSS - 1, "linear")])
@@ -96,87 +90,42 @@ def test_final_distribution_counts_every_seed(seeds: int) -> None:
     assert ("95 % interval" in texts(figure)) == (seeds > 1)
 
 
-STEPS = np.linspace(-1, 1, 21)
-BOWL = 0.1 + STEPS[None, :] ** 2 + 2 * STEPS[:15, None] ** 2
-
-
-@pytest.mark.parametrize("loss", [BOWL, BOWL - 1, 0 * BOWL, 0 * BOWL + 2.3, np.where(BOWL > 2, np.inf, BOWL)])
-def test_surface_spans_the_loss_and_marks_the_centre(loss: np.ndarray) -> None:
-    figure = figures.surface(STEPS, STEPS[:15], loss, "seed 17")
-    labelled(figure)
-    axes, bar = figure.axes
-    shown = texts(figure)
-    assert "seed 17" in shown
-    assert bar.get_ylabel() == "loss"
-    assert axes.lines[0].get_xydata().tolist() == [[0, 0]]
-    finite = loss[np.isfinite(loss)]
-    low, high = axes.collections[0].get_clim()
-    assert low <= finite.min()
-    assert finite.max() <= high
-
-
-def test_surface_levels_are_even_in_log_loss() -> None:
-    levels = figures.surface(STEPS, STEPS[:15], BOWL).axes[0].collections[0].levels
-    assert np.allclose(np.diff(np.log(levels)), np.log(BOWL.max() / BOWL.min()) / 24)
-
-
-def test_gallery_names_classes_and_share() -> None:
-    labels = np.arange(8)
-    figure = figures.misclassified(RNG.uniform(size=(8, 5, 4)), labels, labels + 1, np.full(8, 0.93))
-    titles = [axes.get_title() for axes in figure.axes if axes.images]
-    assert titles[7] == "t: 7  p: 8\nwrong in 93 %\nof seeds"
-    assert len(titles) == 8
-
-
-def test_gallery_of_nothing_says_so() -> None:
-    none = np.zeros(0, int)
-    figure = figures.misclassified(np.zeros((0, 5, 4)), none, none, np.zeros(0))
-    assert "No image was misclassified." in texts(figure)
-
-
-def dataset(features: int, classes: int, image_shape: tuple[int, int] | None = None) -> Dataset:
-    split = Split(RNG.uniform(size=(60, features)).astype(np.float32), np.arange(60, dtype=np.int32) % classes)
-    return Dataset("made", split, split, split, classes, image_shape)
+def dataset(shape: tuple[int, ...], classes: int) -> Dataset:
+    split = Split(RNG.uniform(size=(60, *shape)).astype(np.float32), np.arange(60, dtype=np.int32) % classes)
+    return Dataset("made", split, split, split, classes)
 
 
 def test_sample_sheet_of_images_shows_their_class_in_its_row() -> None:
-    data = dataset(12, 3, (4, 3))
+    data = dataset((4, 3), 3)
     figure = figures.sample_sheet(data)
     (mosaic,) = (np.asarray(image.get_array().filled(np.nan)) for image in figure.axes[0].images)
     assert mosaic.shape == (3 * 6, 15 * 5)
     second_of_class_1 = mosaic[6:10, 5:8]
-    assert np.array_equal(second_of_class_1, data.train.x[4].reshape(4, 3))
+    assert np.array_equal(second_of_class_1, data.train.x[4])
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["0", "1", "2"]
 
 
+@pytest.mark.parametrize(("channels", "colours"), [(3, (3,)), (1, ()), (4, ())])
+def test_sample_sheet_of_images_with_channels(channels: int, colours: tuple[int, ...]) -> None:
+    data = dataset((4, 3, channels), 3)
+    figure = figures.sample_sheet(data)
+    (mosaic,) = (np.asarray(image.get_array()) for image in figure.axes[0].images)
+    assert mosaic.shape == (3 * 6, 15 * 5, *colours)
+    shown = data.train.x[4] if colours else data.train.x[4].mean(axis=-1)
+    np.testing.assert_allclose(mosaic[6:10, 5:8], shown)
+
+
 def test_sample_sheet_of_points_shows_each_class() -> None:
-    figure = figures.sample_sheet(dataset(2, 2))
+    figure = figures.sample_sheet(dataset((2,), 2))
     labelled(figure)
     assert [len(line.get_xdata()) for line in figure.axes[0].lines] == [30, 30]
     assert "class 1" in texts(figure)
 
 
 def test_sample_sheet_of_other_rows_shows_curves() -> None:
-    figure = figures.sample_sheet(dataset(40, 7))
+    figure = figures.sample_sheet(dataset((40,), 7))
     assert [len(axes.lines) for axes in figure.axes] == [5] * 7 + [0] * 3
     assert "index of the feature" in texts(figure)
-
-
-@pytest.mark.parametrize("image_shape", [(3, 4), None])
-@pytest.mark.parametrize("units", [3, 20])
-def test_hidden_units_are_drawn_around_zero(image_shape: tuple[int, int] | None, units: int) -> None:
-    random = RNG.normal(size=(12, units))
-    figure = figures.hidden_units(random, np.zeros((12, units)), image_shape)
-    shown = texts(figure)
-    assert "random start" in shown
-    assert "all-zero start" in shown
-    images = [image for axes in figure.axes for image in axes.images]
-    assert len(images) == 2 * (min(units, 16) if image_shape else 1)
-    for image in images:
-        low, high = image.get_clim()
-        assert low == -high < 0
-    first = images[0].get_array()
-    assert np.array_equal(first, random[:, 0].reshape(3, 4) if image_shape else random[:, :16])
 
 
 def test_every_activation_is_drawn_with_its_derivative() -> None:
@@ -227,7 +176,7 @@ class Tags(HTMLParser):
 def page(text: str) -> str:
     table = Table(text, [text, text], [[text, text]], text)
     bare = Table(text, [], [[text, text]])
-    picture = Picture(text, PNG, text, text)
+    picture = Picture(text, text, PNG, text, text)
     sections = [Section(text, f"{text}\n\n{text}", [table, picture, bare]), Section(text, "", [])]
     return render(text, text, [Tile(text, text, text), Tile(text, text)], sections)
 

@@ -13,8 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mlpjax import MLP, lift
 from mlpjax.cli import main
+from mlpjax.data import LOADERS, Dataset, Split
+from mlpjax.plumbing.identity import plain
 from mlpjax.stats import bootstrap_ci
+from mlpjax.study import Study, default_folder
 
 SMALL = [
     *["study", "--data", "xor", "--widths", "2", "8", "2", "--batch-size", "50", "--learning-rate", "0.01"],
@@ -59,8 +63,8 @@ def test_a_run_is_the_folder_that_others_rely_on(finished):
 def test_units_of_the_all_zero_controls_stay_identical(finished):
     summary = json.loads((finished / "summary.json").read_text())
     assert summary["controls"]["seeds"] == 2
-    assert summary["controls"]["distinct_units"]["layer 1"]["max"] == 1
-    assert summary["distinct_units"]["layer 1"]["min"] == 8
+    assert summary["distinct_units"]["zero"]["layer 1"]["max"] == 1
+    assert summary["distinct_units"]["random"]["layer 1"]["min"] == 8
     assert summary["controls"]["test_error"]["mean"] >= 40  # ReLU with zero weights learns the bias alone
     controls = pd.read_parquet(finished / "controls.parquet")
     assert set(controls["seed"]) == {0, 1}
@@ -73,8 +77,24 @@ def test_the_report_is_one_file_that_needs_no_other(finished):
     assert sources
     assert all(source.startswith(("data:image/png", "#")) for source in sources)
     assert page.count("<img") == 9  # there is no gallery where the data are no images
-    for title in ("health check", "Curvature at the end", "Barriers", "Catalogue of ends", "Gradients at an all-zero"):
+    for title in (
+        "Loss surface around seed",
+        "Training trajectory of seed",
+        "Hessian spectrum at the end of training",
+        "Linear mode connectivity",
+        "Stationary points",
+        "Symmetry breaking",
+        "Gradients at an all-zero start",
+    ):
         assert title in page
+
+
+def test_every_key_figure_carries_an_interval(finished):
+    page = (finished / "report.html").read_text()
+    tiles = re.findall(r'<div class="tile">.*?</div>', page, re.DOTALL)
+    labels = set(re.findall(r"<dt>(.*?)</dt>", "".join(tiles)))
+    assert {"Test error", "Train error", "Loss barrier", "Certified minima", "All-zero start, test error"} <= labels
+    assert all("95 % interval" in tile for tile in tiles)
 
 
 def test_the_summary_says_what_the_landscape_is_like(finished):
@@ -92,11 +112,17 @@ def test_the_summary_says_what_the_landscape_is_like(finished):
     assert zero == dict.fromkeys(("dense_0/bias", "dense_0/kernel", "dense_1/bias", "dense_1/kernel"), "100")
 
 
-def test_the_same_command_trains_nothing_again_and_finds_the_same(finished):
-    before = {path: path.stat().st_mtime_ns for path in (finished / "checkpoints").iterdir()}
+def test_the_same_command_computes_nothing_again_and_finds_the_same(finished, monkeypatch):
+    """What a killed study has trained and looked at it takes from the folder."""
+
+    def computed(*_):
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(lift, "_run_parts", computed)
+    before = {path: path.stat().st_mtime_ns for path in (finished / "checkpoints").rglob("*")}
     summary = (finished / "summary.json").read_text()
     main([*SMALL, "--epochs", "4", "--out", str(finished)])
-    assert {path: path.stat().st_mtime_ns for path in (finished / "checkpoints").iterdir()} == before
+    assert {path: path.stat().st_mtime_ns for path in (finished / "checkpoints").rglob("*")} == before
     assert (finished / "summary.json").read_text() == summary
 
 
@@ -123,6 +149,47 @@ def test_other_data_and_a_network_without_a_hidden_layer(tmp_path):
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["test_error"]["mean"] < 90
 
 
+def test_a_study_of_ones_own_functions_has_a_folder_of_its_own():
+    """Names by what the functions compute, the same in every process, and a configuration that JSON can hold."""
+    own = [Study(model=MLP(activation=function)) for function in (np.sin, lambda z: z, lambda z: 2 * z, lambda z: z)]
+    assert len({default_folder("study", study) for study in own}) == 3
+    assert plain(own[1])["model"]["activation"].startswith("test_a_study_of_ones_own_functions")
+
+
+def make_waves() -> Dataset:
+    """Two waves over the unit interval, as targets of a regression."""
+    x = np.random.default_rng(0).uniform(size=(60, 1)).astype(np.float32)
+    split = Split(x, np.concatenate([np.sin(6 * x), np.cos(6 * x)], axis=1))
+    return Dataset("waves", split, Split(split.x[:0], split.y[:0]), split)
+
+
+def test_a_regression_is_studied_too(tmp_path, monkeypatch):
+    monkeypatch.setitem(LOADERS, "waves", make_waves)
+    network = ["--widths", "1", "2", "--loss", "squared_error", "--batch-size", "20"]
+    options = ["--seeds", "2", "--controls", "1", "--epochs", "2", "--grid", "3"]
+    main(["study", "--data", "waves", *network, *options, "--out", str(tmp_path / "run")])
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["test_rmse"]["mean"] == pytest.approx(
+        np.mean(np.sqrt(final(tmp_path / "run", "test", "loss"))), rel=1e-5
+    )
+    assert summary["test_r2"]["max"] < 1
+    assert "test_error" not in summary
+    assert summary["mistakes"] is None
+    assert summary["endings"]["disagreement"] is None
+    assert summary["barriers"]["pairs"] == 1
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "test RMSE" in page
+    assert "accuracy" not in page
+    assert not (tmp_path / "run" / "figures" / "samples.png").exists()
+
+
+def final(folder: Path, split: str, metric: str) -> np.ndarray:
+    """The last value of every seed."""
+    frame = pd.read_parquet(folder / "metrics.parquet")
+    rows = frame[(frame["split"] == split) & (frame["metric"] == metric) & (frame["epoch"] == frame["epoch"].max())]
+    return rows["value"].to_numpy()
+
+
 LONG = [*SMALL, "--epochs", "3000", "--eval-every", "10"]
 
 
@@ -132,8 +199,8 @@ COMMAND = """
 import shutil
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
-import mlpjax.seeds
-mlpjax.seeds.CHECKPOINT_SECONDS, mlpjax.seeds.BLOCK_SECONDS = 0.0, 0.1
+import mlpjax.lift
+mlpjax.lift.CHECKPOINT_SECONDS, mlpjax.lift.BLOCK_SECONDS = 0.0, 0.1
 import functools
 import mlpjax.cli
 import mlpjax.commands
@@ -177,13 +244,13 @@ def undisturbed(tmp_path_factory) -> Path:
 def test_a_killed_and_an_interrupted_study_find_what_an_undisturbed_one_finds(tmp_path, undisturbed):
     """SIGKILL while a checkpoint is written and after the first part, Ctrl-C later, then the command to the end."""
     out, log = tmp_path / "disturbed", tmp_path / "log"
-    for moment in (".*-partial-*.tmp", "networks-0000000-0000001.npz"):
+    for moment in (".*-partial-*.tmp", "networks-*-0000000-0000001.npz"):
         killed = start(out, log)
         wait_for(out / "checkpoints", moment)
         killed.kill()
         assert killed.wait() == -signal.SIGKILL
     interrupted = start(out, log)
-    wait_for(out / "checkpoints", "networks-0000002-0000003.npz")
+    wait_for(out / "checkpoints", "networks-*-0000002-0000003.npz")
     interrupted.send_signal(signal.SIGINT)
     assert interrupted.wait(timeout=60) == 130
     assert "to go on, give the same command" in log.read_text()

@@ -10,7 +10,7 @@ import pytest
 import mlpjax
 from mlpjax import widths
 from mlpjax.cli import main
-from mlpjax.data import load
+from mlpjax.data import LOADERS, Dataset, Split, load
 from mlpjax.report.figures import png, width_curves
 from mlpjax.stats import bootstrap_ci, summarise
 
@@ -155,6 +155,19 @@ def test_another_configuration_is_refused_by_name(finished, capsys):
         main([*COMMAND, "--hidden", "2", "4", "--out", str(finished)])
     assert stop.value.code == 2
     assert "hidden [2, 4, 8], not [2, 4]" in capsys.readouterr().err
+
+
+def test_a_regression_is_compared_by_its_rmse(tmp_path, monkeypatch, capsys):
+    x = np.random.default_rng(0).uniform(size=(60, 1)).astype(np.float32)
+    split = Split(x, np.concatenate([np.sin(6 * x), np.cos(6 * x)], axis=1))
+    monkeypatch.setitem(LOADERS, "waves", lambda: Dataset("waves", split, split, split))
+    command = ["widths", "--data", "waves", "--hidden", "3", "--layers", "1", "--seeds", "2", "--epochs", "1"]
+    options = ["--eval-every", "1", "--batch-size", "20", "--loss", "squared_error"]
+    main([*command, *options, "--out", str(tmp_path / "run")])
+    (group,) = json.loads((tmp_path / "run" / "summary.json").read_text())["widths"]
+    assert group["parameters"] == 2 * 3 + 2 * 4
+    assert group["test_rmse"]["mean"] > 0
+    assert "RMSE" in capsys.readouterr().out
 
 
 def test_the_default_sweep_is_that_of_double_descent():

@@ -1,86 +1,68 @@
-"""What a study finds in its trained networks: the landscape they ended in, and what they get wrong."""
+"""What a study finds in its trained networks. Each module with a `FINDING` is one of them, in full.
 
-from collections.abc import Callable, Collection, Mapping
+To add one, write such a module here: the progress bars, `summary.json` and the report have it then.
+"""
+
+import pkgutil
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import NamedTuple, TypeAlias
+from importlib import import_module
+from typing import Any, TypeAlias
 
-from mlpjax.data import Dataset
-from mlpjax.findings.barriers import Barriers, find_barriers
-from mlpjax.findings.endings import Endings, find_endings
-from mlpjax.findings.mistakes import Mistakes, find_mistakes
-from mlpjax.findings.selection import converged
-from mlpjax.findings.spectra import Spectra, find_spectra
-from mlpjax.findings.surface import Surface, find_surface
-from mlpjax.findings.trajectory import Trajectory, find_trajectory
-from mlpjax.findings.units import Units, find_units, find_zero_gradients
-from mlpjax.models import MLP
-from mlpjax.recipe import Recipe
-from mlpjax.seeds import OnProgress, Trained
+from mlpjax.findings.finding import Finding
+from mlpjax.findings.subject import Subject
+from mlpjax.lift import OnProgress
+from mlpjax.report.page import Picture, Section, Table, Tile
 
 Watch: TypeAlias = Callable[[str, str], AbstractContextManager[OnProgress]]
 """(what is looked at, the unit of the work) -> where to tell what is done."""
+Found: TypeAlias = Mapping[str, Any]
+"""What was found, by the name of the finding; None where there was nothing."""
 
 
-class Findings(NamedTuple):
-    """All of it; a part is None where there is nothing to look at, as where all networks diverged."""
-
-    surface: Surface | None
-    trajectory: Trajectory | None
-    spectra: Spectra | None
-    barriers: Barriers | None
-    endings: Endings | None
-    mistakes: Mistakes | None
-    units: dict[str, Units]
-    """The hidden units of every group; empty without a hidden layer."""
-    zero_gradients: dict[str, float]
-    """Share of every leaf's gradient that is exactly zero where all parameters are."""
+def discover() -> list[Finding]:
+    """The finding of every module here that has one, in order."""
+    modules = [import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
+    return sorted((module.FINDING for module in modules if hasattr(module, "FINDING")), key=lambda f: f.order)
 
 
-def find(
-    model: MLP,
-    recipe: Recipe,
-    dataset: Dataset,
-    groups: Mapping[str, Trained],
-    freeze: Collection[str],
-    grid: int,
-    watch: Watch,
-) -> Findings:
-    """Look at every group's hidden units, and at the landscape and the mistakes of the group `random`.
+FINDINGS = discover()
+
+
+def find(subject: Subject, watch: Watch) -> Found:
+    """Look for every finding.
 
     Args:
-        model: the network.
-        recipe: names the loss.
-        dataset: what they were trained on.
-        groups: many networks by the name of their group.
-        freeze: names of the keys that all networks shared.
-        grid: points along each side of a surface.
+        subject: the trained networks.
         watch: is told what happens.
     """
-    trained = groups["random"]
-    task = model, recipe, dataset, trained
-    left = len(converged(trained))
-    surface = trajectory = spectra = barriers = endings = mistakes = None
-    if left:
-        with watch("Loss surface", "slices") as on_progress:
-            surface = find_surface(*task, grid)
-            on_progress(1, 1)
-        with watch("The way of one training", "periods") as on_progress:
-            trajectory = find_trajectory(*task, freeze, grid, on_progress)
-        with watch("Curvature", "networks") as on_progress:
-            spectra = find_spectra(*task, on_progress)
-        with watch("Where the seeds ended", "networks") as on_progress:
-            endings = find_endings(*task, spectra, on_progress)
-        with watch("Mistakes", "splits") as on_progress:
-            mistakes = find_mistakes(*task)
-            on_progress(1, 1)
-    if left > 1:
-        with watch("Barriers between seeds", "pairs") as on_progress:
-            barriers = find_barriers(*task, on_progress)
-    units = {}
-    if model.hidden_layers:
-        with watch("Hidden units", "groups") as on_progress:
-            for done, (name, group) in enumerate(groups.items(), 1):
-                units[name] = find_units(model, dataset, group)
-                on_progress(done, len(groups))
-    zero_gradients = find_zero_gradients(model, recipe, dataset)
-    return Findings(surface, trajectory, spectra, barriers, endings, mistakes, units, zero_gradients)
+    found = dict.fromkeys(finding.name for finding in FINDINGS)
+    for finding in FINDINGS:
+        if finding.applies(subject):
+            with watch(finding.title, finding.unit) as on_progress:
+                found[finding.name] = finding.find(subject, on_progress)
+    return found
+
+
+def summarise(found: Found) -> dict[str, Any]:
+    """The entry of every finding in `summary.json`; None where nothing was found."""
+    return {
+        finding.name: None if found[finding.name] is None else finding.summarise(found[finding.name])
+        for finding in FINDINGS
+    }
+
+
+def sections(found: Found) -> list[Section]:
+    """The parts of the page that findings fill."""
+    items: dict[str, list[Table | Picture]] = {}
+    for finding in FINDINGS:
+        if found[finding.name] is not None:
+            items.setdefault(finding.section, []).extend(finding.show(found[finding.name]))
+    return [Section(title, "", shown) for title, shown in items.items()]
+
+
+def tiles(found: Found) -> list[Tile]:
+    """The key figures of all findings."""
+    return [
+        tile for finding in FINDINGS if found[finding.name] is not None for tile in finding.tiles(found[finding.name])
+    ]

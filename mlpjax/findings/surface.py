@@ -1,20 +1,26 @@
 """The loss on a plane through one trained network, and whether to believe the picture."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import matplotlib as mpl
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, Real
+from matplotlib.figure import Figure
 
-from mlpjax.data import Dataset, Split
-from mlpjax.findings.selection import BATCH, median_network, network, subset
+from mlpjax.data import Split
+from mlpjax.findings.finding import Finding
+from mlpjax.findings.subject import BATCH, Subject
 from mlpjax.landscape.directions import filter_normalised, stack
-from mlpjax.landscape.loss import make_objective, make_stages
+from mlpjax.landscape.loss import make_stages
 from mlpjax.landscape.loss_surface import Health, health, slice_stages
-from mlpjax.models import MLP
-from mlpjax.recipe import Recipe
-from mlpjax.seeds import Trained
+from mlpjax.lift import OnProgress
+from mlpjax.report.figures import BLUE, STYLE, VERMILLION, contours, png
+from mlpjax.report.page import Picture, Table
+from mlpjax.report.tables import number
+from mlpjax.stats import quantile_band
+from mlpjax.task import mean_loss
 from mlpjax.typing import Params
 
 DIRECTIONS_KEY = 0
@@ -34,30 +40,148 @@ class Surface(NamedTuple):
     health: Health
 
 
-def find_surface(model: MLP, recipe: Recipe, dataset: Dataset, trained: Trained, grid: int) -> Surface:
-    """Training loss on a filter-normalised plane through the median network (by final test loss).
+def find(subject: Subject, on_progress: OnProgress) -> Surface:
+    """Training loss on a filter-normalised plane through the median network (by final test loss), from -1 to 1."""
+    model, task = subject.model, subject.task
 
-    Args:
-        model: the network.
-        recipe: names the loss.
-        dataset: what it was trained on.
-        trained: many networks, at least one of which did not diverge.
-        grid: points along each side, from -1 to 1, an odd number.
-    """
-    objective = make_objective(model, recipe.loss)
-    stages = make_stages(model, recipe.loss)
-    index = median_network(trained)
-    steps = jnp.linspace(-1.0, 1.0, grid)
-
-    @jax.jit
-    def look(params: Params, key: Key[Array, ""], split: Split) -> tuple[Array, Health]:
+    def look(params: Params, key: Key[Array, ""], steps: Array, split: Split) -> tuple[Array, Health]:
         first, second, others = jax.random.split(key, 3)
         directions = stack(filter_normalised(first, params), filter_normalised(second, params))
-        loss = slice_stages(stages, params, split, directions, (steps, steps), BATCH)
-        return loss, health(
-            objective, params, split, directions, (steps, steps), loss, others, others=OTHERS, batch_size=BATCH
+        loss = slice_stages(make_stages(model, task), params, split, directions, (steps, steps), BATCH)
+        checked = health(
+            mean_loss(task), params, split, directions, (steps, steps), loss, others, others=OTHERS, batch_size=BATCH
         )
+        return loss, checked
 
-    found = look(network(trained, index), jax.random.key(DIRECTIONS_KEY), subset(dataset.train))
-    loss, checked = jax.tree.map(np.asarray, found)
-    return Surface(int(trained.seeds[index]), np.asarray(steps), loss, checked)
+    steps = jnp.linspace(-1.0, 1.0, subject.grid)
+    shared = jax.random.key(DIRECTIONS_KEY), steps, subject.train
+    loss, checked = subject.look_at_one(
+        "surface", look, subject.network(subject.median), *shared, on_progress=on_progress
+    )
+    return Surface(int(subject.random.seeds[subject.median]), np.asarray(steps), loss, checked)
+
+
+def summarise(found: Surface) -> dict[str, Any]:
+    """The health of the plane."""
+    return {
+        "seed": found.seed,
+        "cosine_of_directions": float(found.health.cosines[0, 1]),
+        "curvature": found.health.curvature.tolist(),
+        "curvature_read_off": found.health.read_off.tolist(),
+    }
+
+
+def show(found: Surface) -> list[Table | Picture]:
+    """The plane, the profiles along its directions among others, and its health."""
+    middle = len(found.steps) // 2
+    checked = found.health
+    rows = [
+        (
+            f"direction {place + 1}",
+            number(float(checked.curvature[place])),
+            number(float(checked.read_off[place])),
+            f"{100 * checked.error[place]:.1f} %",
+        )
+        for place in range(2)
+    ]
+    own = np.stack([found.loss[:, middle], found.loss[middle, :]])
+    return [
+        Picture(
+            "surface",
+            f"Loss surface around seed {found.seed}, the median seed",
+            png(draw_surface(found.steps, found.steps, found.loss.T)),
+            "Training loss on a plane through the network, along two random directions in which every neuron's "
+            "weights are scaled to the length they have in the network (Li et al. 2018); biases stay. "
+            f"The cosine between the two directions is {checked.cosines[0, 1]:.3f}.",
+            "Contours of the training loss around a trained network",
+        ),
+        Picture(
+            "profiles",
+            "Loss along random directions: is that plane a fair picture?",
+            png(draw_profiles(found.steps, own, np.asarray(checked.profiles), np.asarray(checked.curvature))),
+            f"Cuts through the middle of the plane, beside those along {len(checked.profiles)} other random "
+            "directions. Dotted: what the curvature in the middle foretells.",
+            "Loss along random directions with a band",
+        ),
+        Table(
+            "Curvature along the plane's directions",
+            ("", "curvature d'Hd", "read off the plane", "difference"),
+            rows,
+            "A health check: the exact second derivative of the loss along each direction, and what the three points "
+            "in the middle of the plane show. A large difference means that the grid is too coarse to see how sharp "
+            "the minimum is.",
+        ),
+    ]
+
+
+@mpl.rc_context(STYLE)
+def draw_surface(
+    alphas: Real[np.ndarray, " alphas"],
+    betas: Real[np.ndarray, " betas"],
+    loss: Real[np.ndarray, "betas alphas"],
+) -> Figure:
+    """The loss on a plane through a trained network, as contours at levels evenly spaced in log loss.
+
+    Args:
+        alphas: steps along the first direction, increasing.
+        betas: steps along the second direction, increasing.
+        loss: at each pair of steps; where it is not finite the plane stays blank.
+
+    Returns:
+        One panel, the network itself marked at the origin.
+
+    Source: Li, Xu, Taylor, Studer and Goldstein (2018), Visualizing the loss landscape of neural nets.
+    """
+    figure = Figure(figsize=(8.4, 6.2))
+    axes = figure.subplots()
+    contours(axes, alphas, betas, loss)
+    axes.plot(0, 0, "*", color=VERMILLION, mec="white", ms=18, label="the trained network")
+    axes.set(xlabel="filter-normalised direction 1", ylabel="filter-normalised direction 2")
+    axes.legend(frameon=True, framealpha=0.85, loc="upper right")
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def draw_profiles(
+    steps: Real[np.ndarray, " points"],
+    own: Real[np.ndarray, "directions points"],
+    others: Real[np.ndarray, "others points"],
+    curvature: Real[np.ndarray, " directions"],
+) -> Figure:
+    """A surface's own two cuts through its middle, among those along other random directions.
+
+    Args:
+        steps: along a direction, with 0 among them.
+        own: the loss along each of the surface's two directions.
+        others: the loss along other directions.
+        curvature: d' H d along each of the surface's directions.
+
+    Returns:
+        One panel; dotted is the parabola that the curvature in the middle foretells.
+    """
+    figure = Figure(figsize=(10, 4.8))
+    axes = figure.subplots()
+    lower, median, upper = quantile_band(others)
+    axes.fill_between(steps, lower, upper, color="#999999", alpha=0.3, lw=0, label="other directions, central 95 %")
+    axes.plot(steps, median, color="#777777", lw=1.6, label="their median")
+    middle = np.argmin(np.abs(steps))
+    for place, (losses, bend, colour) in enumerate(zip(own, curvature, (BLUE, VERMILLION), strict=True), 1):
+        axes.plot(steps, losses, color=colour, label=f"direction {place}")
+        parabola = losses[middle] + bend * steps**2 / 2
+        axes.plot(steps, parabola, ":", color=colour, lw=1.6, label=f"curvature {bend:.3g}")
+    top = float(max(own.max(), upper.max()))
+    axes.set(xlabel="steps of the direction's length", ylabel="train loss", ylim=(0, 1.1 * top))
+    figure.legend(loc="outside right center")
+    return figure
+
+
+FINDING = Finding(
+    name="surface",
+    title="Loss surface",
+    unit="slices",
+    section="Landscape",
+    order=10,
+    find=find,
+    summarise=summarise,
+    show=show,
+)

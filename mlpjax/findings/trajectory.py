@@ -1,28 +1,33 @@
-"""The way that one network took while it trained, on the plane that shows most of it, and what the plane hides."""
+"""The training trajectory of one network, on the plane that shows most of it, and what the plane hides."""
 
-from collections.abc import Collection
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import matplotlib as mpl
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Real
+from matplotlib.figure import Figure
 
-from mlpjax.data import Dataset, Split
-from mlpjax.findings.selection import BATCH, median_network, subset
-from mlpjax.landscape.directions import pca
-from mlpjax.landscape.loss import make_objective, make_stages
+from mlpjax.data import Split
+from mlpjax.findings.finding import Finding
+from mlpjax.findings.subject import BATCH, Subject
+from mlpjax.landscape.directions import Components, pca
+from mlpjax.landscape.loss import make_stages
 from mlpjax.landscape.loss_surface import slice_stages
 from mlpjax.landscape.trajectory import Track, random_walk_shares, track
-from mlpjax.models import MLP
-from mlpjax.recipe import Recipe
-from mlpjax.seeds import OnProgress, Trained, train_many
+from mlpjax.lift import OnProgress
+from mlpjax.report.figures import BLUE, STYLE, VERMILLION, contours, png
+from mlpjax.report.page import Picture, Table
+from mlpjax.report.tables import number
+from mlpjax.seeds import train_many
+from mlpjax.task import mean_loss
 from mlpjax.typing import Params
 
 POINTS = 61
-"""Of the way at most, evenly spaced in time."""
+"""Of the trajectory at most, evenly spaced in time."""
 MARGIN = 0.2
-"""Of the plane around the way, as a share of the way's longer side."""
+"""Of the plane around the trajectory, as a share of its longer side."""
 
 
 class Trajectory(NamedTuple):
@@ -42,55 +47,137 @@ class Trajectory(NamedTuple):
     """`loss[i, j]` is at steps[0][i], steps[1][j]."""
 
 
-def find_trajectory(
-    model: MLP,
-    recipe: Recipe,
-    dataset: Dataset,
-    trained: Trained,
-    freeze: Collection[str],
-    grid: int,
-    on_progress: OnProgress,
-) -> Trajectory | None:
-    """Train the median network (by final test loss) once more, and draw its way.
-
-    Args:
-        model: the network.
-        recipe: how it was trained.
-        dataset: what it was trained on.
-        trained: many networks, at least one of which did not diverge.
-        freeze: names of the keys that all networks shared.
-        grid: points along each side of the plane.
-        on_progress: told what is done and what there is to do, in periods of training.
+def find(subject: Subject, on_progress: OnProgress) -> Trajectory | None:
+    """Train the median network (by final test loss) once more, and draw its trajectory.
 
     Returns:
-        The way; None where it has fewer than three points, or the network did not move.
+        The trajectory; None where it has fewer than three points, or the network did not move.
     """
-    seed = int(trained.seeds[median_network(trained)])
+    model, task, recipe, grid = subject.model, subject.task, subject.recipe, subject.grid
+    seed = int(subject.random.seeds[subject.median])
     points = min(POINTS, recipe.evaluations + 1)
     if points < 3:
         return None
     epochs = recipe.eval_every * np.linspace(0, recipe.evaluations, points).astype(int)
     again = train_many(
-        model, recipe, dataset, [seed], freeze=freeze, snapshots=epochs.tolist(), on_progress=on_progress
+        model,
+        recipe,
+        subject.dataset,
+        [seed],
+        freeze=subject.freeze,
+        snapshots=epochs.tolist(),
+        store=subject.store("trajectory-training"),
+        on_progress=on_progress,
     )
     if not any(np.ptp(leaf[0], axis=0).any() for leaf in jax.tree.leaves(again.snapshots)):
         return None
     way: Params = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), again.snapshots)
-    split, centre = subset(dataset.train), jax.tree.map(lambda leaf: leaf[-1], way)
-    directions, explained = jax.jit(pca)(way)
 
-    @jax.jit
-    def draw(way: Params, centre: Params, directions: Params, split: Split) -> Track:
-        return track(make_objective(model, recipe.loss), way, split, centre, directions, BATCH)
+    def project(way: Params, split: Split) -> tuple[Components, Track]:
+        components = pca(way)
+        centre = jax.tree.map(lambda leaf: leaf[-1], way)
+        return components, track(mean_loss(task), way, split, centre, components.directions, BATCH)
 
-    @jax.jit
-    def look(centre: Params, directions: Params, steps: tuple[Array, Array], split: Split) -> Array:
-        return slice_stages(make_stages(model, recipe.loss), centre, split, directions, steps, BATCH)
+    def look(plane: tuple[Params, Params, tuple[Array, Array]], split: Split) -> Array:
+        centre, directions, steps = plane
+        return slice_stages(make_stages(model, task), centre, split, directions, steps, BATCH)
 
-    drawn = draw(way, centre, directions, split)
+    (directions, explained), drawn = subject.look_at_one("trajectory-projection", project, way, subject.train)
     low, high = np.min(drawn.coordinates, axis=0), np.max(drawn.coordinates, axis=0)
     margin = MARGIN * np.max(high - low)
     first, second = (jnp.linspace(low[i] - margin, high[i] + margin, grid) for i in range(2))
-    loss = look(centre, directions, (first, second), split)
-    drawn, explained, steps, loss = jax.tree.map(np.asarray, (drawn, explained, (first, second), loss))
+    centre = jax.tree.map(lambda leaf: leaf[-1], way)
+    plane = jax.tree.map(jnp.asarray, (centre, directions, (first, second)))
+    loss = subject.look_at_one("trajectory-plane", look, plane, subject.train)
+    steps = np.asarray(first), np.asarray(second)
     return Trajectory(seed, epochs, drawn, explained, random_walk_shares(points, 2), steps, loss)
+
+
+def summarise(found: Trajectory) -> dict[str, Any]:
+    """How much of the trajectory the plane shows."""
+    return {
+        "seed": found.seed,
+        "variance_explained": found.explained.tolist(),
+        "of_a_random_walk": found.random_walk.tolist(),
+        "largest_difference_of_loss": float(np.abs(found.track.losses - found.track.projected_losses).max()),
+    }
+
+
+def show(found: Trajectory) -> list[Table | Picture]:
+    """The trajectory on its plane, and how much the plane shows."""
+    coordinates, distances, own, drawn = map(np.asarray, found.track)
+    rows = [
+        (f"component {place + 1}", f"{100 * found.explained[place]:.1f} %", f"{100 * found.random_walk[place]:.1f} %")
+        for place in range(2)
+    ]
+    worst = int(np.argmax(np.abs(drawn - own)))
+    return [
+        Picture(
+            "trajectory",
+            f"Training trajectory of seed {found.seed}",
+            png(draw_trajectory(found.epochs, coordinates, found.steps, found.loss, own, drawn)),
+            "The network trained once more from the same seed, on the plane of the two largest principal components of "
+            "its trajectory, through its end. Right: the loss of the network itself, and that of the point of the "
+            "plane where it is drawn. Where the two differ, the plane misleads: most at epoch "
+            f"{found.epochs[worst]}, {number(float(drawn[worst]))} in place of {number(float(own[worst]))}, "
+            f"{number(float(distances[worst]))} away from the plane.",
+            "Contours of the training loss with the trajectory of a training",
+        ),
+        Table(
+            "Variance of the trajectory that the plane explains",
+            ("", "variance explained", "of a random walk"),
+            rows,
+            "Beside it that of a random walk of as many points, of which a plane explains as much without any learning "
+            "(Antognini and Sohl-Dickstein 2018).",
+        ),
+    ]
+
+
+@mpl.rc_context(STYLE)
+def draw_trajectory(
+    epochs: Real[np.ndarray, " points"],
+    coordinates: Real[np.ndarray, "points 2"],
+    steps: tuple[Real[np.ndarray, " first"], Real[np.ndarray, " second"]],
+    loss: Real[np.ndarray, "first second"],
+    own: Real[np.ndarray, " points"],
+    drawn: Real[np.ndarray, " points"],
+) -> Figure:
+    """The trajectory of a training on a plane, and beside it what the plane hides.
+
+    Args:
+        epochs: of the points.
+        coordinates: where they are drawn.
+        steps: grids along both axes.
+        loss: on the plane, `loss[i, j]` at steps[0][i], steps[1][j].
+        own: the loss of each point.
+        drawn: the loss where it is drawn.
+
+    Returns:
+        The plane with the trajectory, and both losses over the epochs.
+    """
+    figure = Figure(figsize=(13, 5.4))
+    plane, beside = figure.subplots(1, 2, width_ratios=(1.25, 1))
+    contours(plane, *steps, loss.T)
+    plane.plot(*coordinates.T, "-o", color="black", mec="white", mew=0.6, ms=5, lw=1.4)
+    for place, marker, size, name in ((0, "s", 10, "start"), (-1, "*", 18, "end")):
+        plane.plot(*coordinates[place], marker, color=VERMILLION, mec="white", ms=size, label=name)
+    plane.set(xlabel="principal component 1", ylabel="principal component 2")
+    plane.legend(frameon=True, framealpha=0.85, loc="best")
+    beside.plot(epochs, own, color=BLUE, label="of the network")
+    beside.plot(epochs, drawn, "--", color=VERMILLION, label="where it is drawn")
+    beside.set(xlabel="epoch", ylabel="train loss", yscale="log" if min(own.min(), drawn.min()) > 0 else "linear")
+    beside.locator_params(axis="x", integer=True)
+    beside.legend()
+    return figure
+
+
+FINDING = Finding(
+    name="trajectory",
+    title="Training trajectory",
+    unit="periods",
+    section="Landscape",
+    order=20,
+    find=find,
+    summarise=summarise,
+    show=show,
+)

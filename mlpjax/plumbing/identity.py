@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import json
 import re
 import types
 from typing import Any
@@ -13,6 +14,12 @@ from jaxtyping import PyTree, UInt8
 
 DEPTH = 8
 """How far into the variables of functions within functions is looked."""
+
+
+def plain(configuration: Any) -> dict[str, Any]:
+    """A dataclass as values that JSON has; a function by what it computes."""
+    found: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(configuration), default=describe))
+    return found
 
 
 def describe(value: Any, depth: int = DEPTH) -> str:

@@ -10,13 +10,15 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from cycler import cycler
-from jaxtyping import Int, Real
+from jaxtyping import Real
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
 from mlpjax.activations import ACTIVATIONS
 from mlpjax.data import Dataset
+from mlpjax.history import error_metric
+from mlpjax.report.tables import METRICS
 from mlpjax.stats import quantile_band, summarise
 
 # Okabe and Ito, Color Universal Design (2008): told apart by colour-blind readers too.
@@ -61,12 +63,12 @@ def png(figure: Figure) -> bytes:
 
 @mpl.rc_context(STYLE)
 def learning_curves(metrics: pd.DataFrame, controls: pd.DataFrame | None = None) -> Figure:
-    """Loss and error against epochs: the median over seeds, and a band that holds the central 95 % of them.
+    """Loss and error (in regression RMSE) against epochs: the median over seeds, and the central 95 % of them.
 
     Args:
-        metrics: tidy columns seed, epoch, split ("train", "valid", "test"), metric ("loss", "accuracy";
-            others are passed over) and value (accuracy as a fraction in [0, 1]). Seeds with a value that is
-            missing or not finite are left out; the legend counts those that stay.
+        metrics: tidy columns seed, epoch, split ("train", "valid", "test"), metric ("loss", and
+            "accuracy" or "rmse"; others are passed over) and value (accuracy as a fraction in [0, 1]). Seeds with a
+            value that is missing or not finite are left out; the legend counts those that stay.
         controls: the same of the networks that started at zero; their medians are drawn dashed.
 
     Returns:
@@ -74,7 +76,8 @@ def learning_curves(metrics: pd.DataFrame, controls: pd.DataFrame | None = None)
     """
     figure = Figure(figsize=(12, 4.6))
     panels = figure.subplots(1, 2)
-    for axes, (metric, label) in zip(panels, {"loss": "loss", "accuracy": "error (%)"}.items(), strict=True):
+    second = ("accuracy", "error (%)") if "accuracy" in set(metrics["metric"]) else ("rmse", "RMSE")
+    for axes, (metric, label) in zip(panels, (("loss", "loss"), second), strict=True):
         medians = []
         for frame in (metrics, controls):
             if frame is None:
@@ -115,15 +118,15 @@ def learning_curves(metrics: pd.DataFrame, controls: pd.DataFrame | None = None)
 
 @mpl.rc_context(STYLE)
 def width_curves(summaries: Sequence[Mapping[str, Any]]) -> Figure:
-    """Final error and loss against the width of the hidden layers: the mean over seeds, and a band, its 95 % interval.
+    """Final error (in regression RMSE) and loss against the width of the hidden layers: the mean over seeds.
 
     Args:
-        summaries: one for each width, in increasing order: `width`, `parameters`, and for `train_error`, `test_error`
-            (in %), `train_loss` and `test_loss` what `stats.summarise` says, or None where every seed diverged.
+        summaries: one for each width, in increasing order: `width`, `parameters`, and what
+            `history.summarise_group` says.
 
     Returns:
-        Two panels, the width on a log axis and the number of parameters above it; the loss on a log axis where that of
-        the test split spans more than a factor of ten.
+        Two panels, with the 95 % interval of the mean as a band. The width is on a log axis, the number of parameters
+        above it; the loss on a log axis where that of the test split spans more than a factor of ten.
     """
     figure = Figure(figsize=(12, 5.2))
     widths = np.asarray([summary["width"] for summary in summaries])
@@ -133,7 +136,7 @@ def width_curves(summaries: Sequence[Mapping[str, Any]]) -> Figure:
         if places[labelled[-1]] - places[index] > places[-1] / 7:
             labelled.append(index)
     panels = figure.subplots(1, 2)
-    for axes, (metric, label) in zip(panels, {"error": "final error (%)", "loss": "final loss"}.items(), strict=True):
+    for axes, metric in zip(panels, (error_metric(summaries[0]), "loss"), strict=True):
         for split, marker in (("train", "s"), ("test", "o")):
             found = [summary[f"{split}_{metric}"] for summary in summaries]
             mean = np.asarray([figures["mean"] if figures else np.nan for figures in found])
@@ -141,7 +144,7 @@ def width_curves(summaries: Sequence[Mapping[str, Any]]) -> Figure:
             colour = SPLIT_COLOURS[split]
             axes.plot(widths, mean, color=colour, marker=marker, ms=5, label=split)
             axes.fill_between(widths, *band.T, color=colour, alpha=0.25, lw=0)
-        axes.set(xlabel="units of a hidden layer", ylabel=label, xscale="log")
+        axes.set(xlabel="units of a hidden layer", ylabel=f"final {METRICS[metric]}", xscale="log")
         test = mean[np.isfinite(mean)]
         if metric == "loss" and test.size and test.min() > 0 and test.max() > 10 * test.min():
             axes.set_yscale("log")
@@ -204,35 +207,6 @@ def final_distribution(finals: dict[str, Real[np.ndarray, "..."]]) -> Figure:
     return figure
 
 
-@mpl.rc_context(STYLE)
-def surface(
-    alphas: Real[np.ndarray, " alphas"],
-    betas: Real[np.ndarray, " betas"],
-    loss: Real[np.ndarray, "betas alphas"],
-    title: str = "",
-) -> Figure:
-    """The loss on a plane through a trained network, as contours at levels evenly spaced in log loss.
-
-    Args:
-        alphas: steps along the first direction, increasing.
-        betas: steps along the second direction, increasing.
-        loss: at each pair of steps; where it is not finite the plane stays blank.
-        title: of the figure, such as the network's seed.
-
-    Returns:
-        One panel, the network itself marked at the origin.
-
-    Source: Li, Xu, Taylor, Studer and Goldstein (2018), Visualizing the loss landscape of neural nets.
-    """
-    figure = Figure(figsize=(8.4, 6.2))
-    axes = figure.subplots()
-    contours(axes, alphas, betas, loss)
-    axes.plot(0, 0, "*", color=VERMILLION, mec="white", ms=18, label="the trained network")
-    axes.set(xlabel="filter-normalised direction 1", ylabel="filter-normalised direction 2", title=title)
-    axes.legend(frameon=True, framealpha=0.85, loc="upper right")
-    return figure
-
-
 def contours(
     axes: Axes,
     alphas: Real[np.ndarray, " alphas"],
@@ -261,35 +235,9 @@ def contours(
     axes.locator_params(nbins=5)
 
 
-@mpl.rc_context(STYLE)
-def misclassified(
-    images: Real[np.ndarray, "k height width"],
-    true: Int[np.ndarray, " k"],
-    predicted: Int[np.ndarray, " k"],
-    share: Real[np.ndarray, " k"],
-) -> Figure:
-    """A gallery of images that networks get wrong, each with its true (t) and its most predicted class (p).
-
-    Args:
-        images: in grey.
-        true: class of each.
-        predicted: the wrong class that most seeds give it.
-        share: of the seeds that are wrong about it, in [0, 1].
-
-    Returns:
-        One panel per image, six a row.
-    """
-    rows = max(1, -(-len(images) // 6))
-    figure = Figure(figsize=(12, 2.7 * rows))
-    panels = figure.subplots(rows, 6, squeeze=False).ravel()
-    for axes in panels:
-        axes.set_axis_off()
-    for axes, image, *labels, wrong in zip(panels, images, true, predicted, share, strict=False):
-        axes.imshow(image, cmap="gray_r")
-        axes.set_title("t: {}  p: {}".format(*labels) + f"\nwrong in {100 * wrong:.0f} %\nof seeds", fontsize=12)
-    if len(images) == 0:
-        figure.text(0.5, 0.5, "No image was misclassified.", ha="center", va="center")
-    return figure
+def pictures(images: Real[np.ndarray, "n height width *channels"]) -> Real[np.ndarray, "n height width *colours"]:
+    """Images as they can be drawn: red, green and blue as they are, any other channels as their mean."""
+    return images if images.ndim == 3 or images.shape[-1] == 3 else images.mean(axis=-1)
 
 
 @mpl.rc_context(STYLE)
@@ -297,7 +245,7 @@ def sample_sheet(dataset: Dataset) -> Figure:
     """Some training rows of each class: look at the data first.
 
     Args:
-        dataset: of images or of any other features.
+        dataset: of images or of any other features, in classes.
 
     Returns:
         Images: a row of fifteen for each class. Two features: a scatter plot of up to 2,000 points. Any other
@@ -327,11 +275,13 @@ def sample_sheet(dataset: Dataset) -> Figure:
         figure.supxlabel("index of the feature", fontsize=13)
         figure.supylabel("value", fontsize=13)
         return figure
-    height, width = dataset.image_shape
+    x = pictures(x)
+    height, width, *channels = x.shape[1:]
     # One picture for all: an axis for each of them takes a second and a half, before anything is trained.
-    mosaic = np.full((len(classes) * (height + 2), 15 * (width + 2)), np.nan, np.float32)
+    blank = 1.0 if channels else np.nan  # white
+    mosaic = np.full((len(classes) * (height + 2), 15 * (width + 2), *channels), blank, np.float32)
     for row, label in enumerate(classes):
-        for column, image in enumerate(x[y == label][:15].reshape(-1, height, width)):
+        for column, image in enumerate(x[y == label][:15]):
             mosaic[row * (height + 2) :, column * (width + 2) :][:height, :width] = image / max(image.max(), 1)
     figure = Figure(figsize=(11, 0.72 * len(classes)))
     axes = figure.subplots()
@@ -341,47 +291,6 @@ def sample_sheet(dataset: Dataset) -> Figure:
     axes.tick_params(left=False)
     axes.spines[:].set_visible(False)
     axes.grid(visible=False)
-    return figure
-
-
-@mpl.rc_context(STYLE)
-def hidden_units(
-    kernel_random: Real[np.ndarray, "inputs units"],
-    kernel_control: Real[np.ndarray, "inputs units"],
-    image_shape: tuple[int, int] | None = None,
-) -> Figure:
-    """What the first hidden units look for, after a random start and after an all-zero start.
-
-    Args:
-        kernel_random: trained weights into the first layer, from a random start.
-        kernel_control: the same from an all-zero start, where every unit is the same unit.
-        image_shape: (height, width) in pixels where the inputs are grey images.
-
-    Returns:
-        The first sixteen units of each, as images; where inputs are no images, as columns of a heat map. Each
-        start has its own colour scale, centred on zero: all-zero starts may hardly have moved.
-    """
-    figure = Figure(figsize=(12, 7.2 if image_shape else 4.8))
-    parts = figure.subfigures(*((2, 1) if image_shape else (1, 2)), squeeze=False).ravel()
-    kernels = {"random start": kernel_random, "all-zero start": kernel_control}
-    for part, (title, kernel) in zip(parts, kernels.items(), strict=True):
-        units = kernel[:, :16]
-        largest = float(np.abs(units).max()) or 1.0  # weights that stayed zero have no scale of their own
-        scale = Normalize(-largest, largest)
-        part.suptitle(title)
-        if image_shape is None:
-            panels = part.subplots()
-            shown = panels.imshow(units, cmap="RdBu_r", norm=scale, aspect="auto", interpolation="nearest")
-            panels.set(xlabel="hidden unit", ylabel="input")
-            panels.locator_params(integer=True)
-            panels.grid(False)
-        else:
-            panels = part.subplots(2, 8)
-            for axes in panels.ravel():
-                axes.set_axis_off()
-            for axes, unit in zip(panels.ravel(), units.T, strict=False):
-                shown = axes.imshow(unit.reshape(image_shape), cmap="RdBu_r", norm=scale)
-        part.colorbar(shown, ax=panels, label="weight")
     return figure
 
 
@@ -399,9 +308,9 @@ def activations() -> Figure:
     for axes in panels[len(ACTIVATIONS) :]:
         axes.set_axis_off()
     z = jnp.linspace(-5.0, 5.0, 501)
-    for axes, (name, function) in zip(panels, ACTIVATIONS.items(), strict=False):
-        slope = (jnp.float32(0.25),) if name == "prelu" else ()
-        both = jax.vmap(jax.value_and_grad(function), in_axes=(0, *[None] * len(slope)))
+    for axes, (name, activation) in zip(panels, ACTIVATIONS.items(), strict=False):
+        slope = () if activation.slope is None else (jnp.float32(activation.slope),)
+        both = jax.vmap(jax.value_and_grad(activation.function), in_axes=(0, *[None] * len(slope)))
         value, derivative = jax.jit(both)(z, *slope)
         axes.plot(z, value, label="value")
         axes.plot(z, derivative, "--", label="derivative")

@@ -53,12 +53,14 @@ class Picture:
     """A figure with its caption.
 
     Args:
+        name: of its file in the run's folder, without the ending.
         title: what the figure shows.
         png: the bytes of the file (`figures.png`).
         caption: how to read it: axes, intervals, number of seeds.
         alt: what it shows, for those who cannot see it.
     """
 
+    name: str
     title: str
     png: bytes
     caption: str

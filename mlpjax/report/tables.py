@@ -1,0 +1,86 @@
+"""Figures over seeds as the text of tables and tiles."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mlpjax.history import error_metric
+from mlpjax.report.page import Tile
+from mlpjax.stats import wilson_ci
+
+SUMMARY_HEADER = ("", "mean", "95 % interval", "sd", "min", "median", "max")
+SPLITS = {"train": "train", "valid": "validation", "test": "test"}
+"""In words."""
+METRICS = {"loss": "loss", "error": "error (%)", "rmse": "RMSE", "r2": "R²"}
+"""In words, with their unit."""
+
+
+def number(value: float | None) -> str:
+    """A number as text, to four digits; nothing for None."""
+    return "" if value is None else f"{value:.4g}"
+
+
+def interval(ends: Sequence[float] | None) -> str:
+    """An interval as text; nothing for None."""
+    return "" if ends is None else f"{ends[0]:.4g} to {ends[1]:.4g}"
+
+
+def summary_row(label: str, figure: Mapping[str, Any]) -> tuple[str, ...]:
+    """A row of text for what a figure was over seeds (`stats.summarise`), under `SUMMARY_HEADER`."""
+    cells = [number(figure[key]) for key in ("mean", "sd", "min", "median", "max")]
+    return label, cells[0], interval(figure["ci95"]), *cells[1:]
+
+
+def summary_rows(summary: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """A row of text for every final figure of a group (`history.summarise_group`), under `SUMMARY_HEADER`."""
+    rows = [
+        summary_row(f"{split} {metric}", figure)
+        for split_name, split in SPLITS.items()
+        for metric_name, metric in METRICS.items()
+        if (figure := summary.get(f"{split_name}_{metric_name}"))
+    ]
+    return rows or [("every network diverged", *[""] * 6)]
+
+
+def mean_tile(label: str, figure: Mapping[str, Any], form: str, over: str) -> Tile:
+    """A tile with the mean of a figure over seeds and its 95 % interval.
+
+    Args:
+        label: what it is.
+        figure: what `stats.summarise` says.
+        form: of a number, with its unit, such as "{:.2f} %".
+        over: what it is the mean of, such as "64 seeds".
+    """
+    known = f"95 % interval {interval(figure['ci95'])}, " if figure["ci95"] else ""
+    return Tile(label, form.format(figure["mean"]), known + over)
+
+
+def share_tile(label: str, count: int, whole: int, of: str) -> Tile:
+    """A tile with a count as a share, and Wilson's 95 % interval of it.
+
+    Args:
+        label: what is counted.
+        count: how many there are.
+        whole: among how many.
+        of: what these are, such as "seeds".
+    """
+    low, high = wilson_ci(count, whole)
+    return Tile(
+        label,
+        f"{100 * count / whole:.1f} %",
+        f"95 % interval {100 * low:.1f} to {100 * high:.1f} %, {count:,} of {whole:,} {of}",
+    )
+
+
+def error_tile(start: str, summary: Mapping[str, Any], split: str) -> list[Tile]:
+    """A tile with a group's mean error on a split, in regression its RMSE; none where every network diverged.
+
+    Args:
+        start: of the label ("Test", to which " error" or " RMSE" is added).
+        summary: of the group (`history.summarise_group`).
+        split: "train", "valid" or "test".
+    """
+    over = f"{summary['seeds'] - len(summary['diverged']):,} seeds"
+    metric = error_metric(summary)
+    label, form = {"error": ("error", "{:.2f} %"), "rmse": ("RMSE", "{:.4g}")}[metric]
+    figure = summary[f"{split}_{metric}"]
+    return [mean_tile(f"{start} {label}", figure, form, over)] if figure else []

@@ -1,0 +1,52 @@
+"""The loss surface: the plane holds the network's own loss, and the figures show what they were given."""
+
+import jax
+import numpy as np
+import pytest
+from conftest import labelled, labels, texts
+
+from mlpjax.findings.surface import FINDING, draw_profiles, draw_surface
+from mlpjax.task import mean_loss
+
+RNG = np.random.default_rng(0)
+STEPS = np.linspace(-1, 1, 21)
+BOWL = 0.1 + STEPS[None, :] ** 2 + 2 * STEPS[:15, None] ** 2
+
+
+def test_the_middle_of_the_plane_is_the_median_network(subject, silent):
+    found = FINDING.find(subject, silent)
+    losses = subject.random.history["test_loss"][:, -1]
+    assert found.seed == subject.random.seeds[np.argsort(losses)[1]]
+    own = jax.jit(mean_loss(subject.task))(subject.network(subject.median), subject.train)
+    np.testing.assert_allclose(found.loss[4, 4], own, rtol=1e-5)
+    assert found.loss.shape == (9, 9)
+    np.testing.assert_allclose(FINDING.summarise(found)["curvature"], found.health.curvature)
+    assert FINDING.show(found)[0].title == f"Loss surface around seed {found.seed}, the median seed"
+
+
+@pytest.mark.parametrize("loss", [BOWL, BOWL - 1, 0 * BOWL, 0 * BOWL + 2.3, np.where(BOWL > 2, np.inf, BOWL)])
+def test_the_surface_spans_the_loss_and_marks_the_centre(loss):
+    figure = draw_surface(STEPS, STEPS[:15], loss)
+    labelled(figure)
+    axes, bar = figure.axes
+    texts(figure)
+    assert bar.get_ylabel() == "loss"
+    assert axes.lines[0].get_xydata().tolist() == [[0, 0]]
+    finite = loss[np.isfinite(loss)]
+    low, high = axes.collections[0].get_clim()
+    assert low <= finite.min()
+    assert finite.max() <= high
+
+
+def test_levels_are_even_in_log_loss():
+    levels = draw_surface(STEPS, STEPS[:15], BOWL).axes[0].collections[0].levels
+    assert np.allclose(np.diff(np.log(levels)), np.log(BOWL.max() / BOWL.min()) / 24)
+
+
+def test_profiles_draw_the_parabola_of_the_curvature():
+    own = 0.5 + np.stack([STEPS**2, 2 * STEPS**2])
+    figure = draw_profiles(STEPS, own, RNG.uniform(0.5, 2, (16, 21)), np.array([2.0, 4.0]))
+    lines = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
+    np.testing.assert_allclose(lines["curvature 2"], own[0])
+    np.testing.assert_allclose(lines["curvature 4"], lines["direction 2"])
+    assert "other directions, central 95 %" in labels(figure)
