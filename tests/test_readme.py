@@ -37,6 +37,15 @@ def test_python_of_the_readme_runs():
     assert names["curvature"].shape == (8,)
     assert (names["curvature"] > 0).all()
     assert names["accuracy"] > 0.9
+    assert names["convolutional"].stats["batch_stats"].keys() == {"BatchNorm_0"}
+    assert (names["top_3_accuracy"] > 0.5).all()
+    assert (names["flat"].history["test_accuracy"][:, -1] > 0.9).all()
+    assert (names["noisy"].history["test_accuracy"][:, -1] > 0.9).all()
+    assert names["progressive"].shape == (8, len(names["at"]))
+    assert np.isfinite(names["progressive"]).all()
+    assert (names["epochs"] > 0).any()
+    assert names["barriers"][0].shape == (8,)
+    assert names["barriers"][10].mean() < names["barriers"][0].mean()
 
 
 @pytest.mark.parametrize("arguments", commands("mlpjax"), ids=shlex.join)
