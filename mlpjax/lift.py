@@ -178,10 +178,12 @@ def run(
             store.remove(name)
     group.barrier()
     missing = _missing(wanted, store)
+    form = None
     if group.agree(len(missing)):
         parts = _Parts(len(missing), _plan(missing, wanted), chunk, group)
         own = jax.tree.map(lambda leaf: leaf[missing], members)
         for name, result in _run_parts(work, own, shared, parts, store, group, on_progress):
+            form = jax.tree.map(lambda leaf: 0, result["result"])
             store.save(name, _to_arrays(result | {"row": wanted[missing][parts.rows[name]]}))
         group.barrier()
         if group.index == 0:
@@ -191,8 +193,9 @@ def run(
     group.wait(lambda: store.stacked() is not None, Path("networks"))
     each = max(1, work.periods)
     on_progress(count * each, count * each)
-    one = jax.tree.map(lambda leaf: leaf[0], members)
-    form = jax.eval_shape(lambda own, shared: work.finish(work.start(own, shared)), one, shared)
+    if form is None:
+        one = jax.tree.map(lambda leaf: leaf[0], members)
+        form = jax.eval_shape(lambda own, shared: work.finish(work.start(own, shared)), one, shared)
     found = _from_arrays(store.stacked() or {}, {"result": form, "seconds": 0, "row": 0})
     places = {row.tobytes(): place for place, row in enumerate(found["row"])}
     rows = np.array([places[row.tobytes()] for row in wanted])

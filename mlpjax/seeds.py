@@ -339,11 +339,12 @@ def _identity(
 ) -> dict[str, str]:
     """All that decides what a network is trained to, but for its row of the members, and the data."""
     found = {"task": describe(task), "stop": describe(stop), "freeze": " ".join(sorted(freeze)) or "none"}
-    for part in (model, recipe):
+    for name, part in (("model", model), ("recipe", recipe)):
         if dataclasses.is_dataclass(part):
+            found |= {name: describe(type(part))}
             found |= {field.name: describe(getattr(part, field.name)) for field in dataclasses.fields(part)}
         else:
-            found["model"] = describe(part)
+            found[name] = describe(part)
     found |= {f"observed {name}": describe(look) for name, look in observe.items()}
     found["sweep"] = " ".join(sorted(members.sweep)) or "none"
     found["start"] = type(members.begin).__name__

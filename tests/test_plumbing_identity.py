@@ -19,7 +19,38 @@ def scaled(factor):
     return lambda x: factor * x
 
 
+class Doubled:
+    def __call__(self, x):
+        return 2 * x
+
+
+class Tripled:
+    def __call__(self, x):
+        return 3 * x
+
+
+Tripled.__qualname__ = Tripled.__call__.__qualname__ = "Doubled"
+
+
+def in_a_module(**names):
+    """A function that names a constant and a helper of its module."""
+    module = {"__name__": "own", **names}
+    exec("def helper(x): return x + SHIFT\ndef look(x): return FACTOR * helper(x)", module)
+    return module["look"]
+
+
+def with_helper(body):
+    module = {"__name__": "own"}
+    exec(f"def helper(x): return {body}\ndef look(x): return helper(x)", module)
+    return module["look"]
+
+
 PAIRS = [
+    (Doubled, Tripled),
+    (in_a_module(FACTOR=2, SHIFT=0), in_a_module(FACTOR=3, SHIFT=0)),
+    (in_a_module(FACTOR=2, SHIFT=0), in_a_module(FACTOR=2, SHIFT=1)),
+    (with_helper("x"), with_helper("x + 1")),
+    (with_helper("look(x - 1)"), with_helper("look(x - 2)")),
     (0.1, 0.2),
     (1, True),
     ((1, 2), [1, 2]),
@@ -51,7 +82,8 @@ def test_equal_functions_made_anew_are_described_alike():
 def test_another_process_says_the_same():
     code = (
         "import mlpjax\nfrom mlpjax.plumbing.identity import describe, digest\nimport numpy as np\n"
-        "print(describe(mlpjax.MLP())); print(describe(mlpjax.make_task)); print(digest({'a': np.arange(4)}))"
+        "print(describe(mlpjax.MLP()), describe(mlpjax.make_task), digest({'a': np.arange(4)}))\n"
+        "print(describe(lambda x: x in {'a', 'b', 'c'}))"
     )
     runs = {
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout

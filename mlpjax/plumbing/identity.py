@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import types
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -22,18 +23,23 @@ def plain(configuration: Any) -> dict[str, Any]:
     return found
 
 
-def describe(value: Any, depth: int = DEPTH) -> str:
+def describe(value: Any) -> str:
     """A value as text that is the same in another process, and another one for a value that computes something else.
 
-    Numbers and names as they are; arrays by type, shape and content; functions by name, code and what they close over.
+    Numbers and names as they are; arrays by type, shape and content; classes by the code of their methods; functions by
+    name, code, what they close over, and the constants and functions of their module that they name.
 
     Args:
         value: anything that a training is configured with.
-        depth: how far into it to look.
     """
+    return _describe(value, DEPTH, {})
+
+
+def _describe(value: Any, depth: int, known: dict[int, str]) -> str:
+    """`known` has, by identity, the functions that were met before, or are about to be described."""
     if value is None or isinstance(value, bool | int | float | str) or depth == 0:
         return value if isinstance(value, str) else repr(value) if depth else type(value).__qualname__
-    inner = functools.partial(describe, depth=depth - 1)
+    inner = functools.partial(_describe, depth=depth - 1, known=known)
     if isinstance(value, np.ndarray | np.generic | jax.Array):
         return f"{value.dtype}{list(value.shape)} {digest(value)}"
     if isinstance(value, functools.partial):
@@ -43,22 +49,34 @@ def describe(value: Any, depth: int = DEPTH) -> str:
     if isinstance(value, types.MethodType):
         return f"{inner(value.__self__)}.{inner(value.__func__)}"
     if isinstance(value, types.FunctionType):
-        wrapped = getattr(value, "__wrapped__", None)
-        return inner(wrapped) if wrapped is not None else f"{value.__qualname__} {_hash(_program(value, inner))}"
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        if (wrapped := getattr(value, "__wrapped__", None)) is not None:
+            return inner(wrapped)
+        if id(value) not in known:
+            known[id(value)] = value.__qualname__
+            known[id(value)] = f"{value.__qualname__} {_hash(_program(value, inner))}"
+        return known[id(value)]
+    if isinstance(value, type):
+        methods = {name: method for name, method in vars(value).items() if isinstance(method, types.FunctionType)}
+        return f"{value.__qualname__} {_hash(inner(methods))}"
+    if dataclasses.is_dataclass(value):
         fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        return f"{type(value).__qualname__}{inner(fields)}"
-    if isinstance(value, tuple | list | range | set | frozenset):
+        return f"{inner(type(value))}{inner(fields)}"
+    if isinstance(value, set | frozenset):
+        return f"{type(value).__qualname__}(" + ", ".join(sorted(map(inner, value))) + ")"
+    if isinstance(value, tuple | list | range):
         return f"{type(value).__qualname__}(" + ", ".join(map(inner, value)) + ")"
     if hasattr(value, "__wrapped__"):
         return inner(value.__wrapped__)
     return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 
-def _program(function: types.FunctionType, inner: Any) -> str:
+def _program(function: types.FunctionType, inner: Callable[[Any], str]) -> str:
     def code(of: types.CodeType) -> str:
-        constants = [code(c) if isinstance(c, types.CodeType) else repr(c) for c in of.co_consts]
+        constants = [code(c) if isinstance(c, types.CodeType) else inner(c) for c in of.co_consts]
         return f"{of.co_code.hex()} {of.co_names} {constants}"
+
+    def names(of: types.CodeType) -> set[str]:
+        return set(of.co_names).union(*(names(c) for c in of.co_consts if isinstance(c, types.CodeType)))
 
     cells = []
     for cell in function.__closure__ or ():
@@ -66,7 +84,15 @@ def _program(function: types.FunctionType, inner: Any) -> str:
             cells.append(inner(cell.cell_contents))
         except ValueError:  # a variable that is not set yet, as of a function that refers to itself
             cells.append("")
-    return f"{code(function.__code__)} {cells} {inner(function.__defaults__)} {inner(function.__kwdefaults__)}"
+    around = function.__globals__
+    named = [
+        f"{name} {inner(around[name])}"
+        for name in sorted(names(function.__code__) & around.keys())
+        if isinstance(around[name], bool | int | float | str | tuple)
+        or (isinstance(around[name], types.FunctionType) and around[name].__module__ == function.__module__)
+    ]
+    defaults = f"{inner(function.__defaults__)} {inner(function.__kwdefaults__)}"
+    return f"{code(function.__code__)} {cells} {defaults} {named}"
 
 
 def _hash(text: str) -> str:
