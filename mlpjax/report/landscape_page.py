@@ -27,6 +27,7 @@ _KINDS = {
     Kind.SADDLE: "saddle",
     Kind.RUNAWAY: "on its way to a minimum at infinity",
     Kind.NOT_STATIONARY: "not stationary",
+    Kind.KINK: "at a kink of the loss",
 }
 
 
