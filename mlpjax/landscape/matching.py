@@ -1,13 +1,6 @@
-"""Matching two MLPs: the symmetry that brings one closest to the other, and merging what has been matched.
-
-On the host, in NumPy and float64, around SciPy's assignment. Measured for the similarities of 128, 256 and 512 units of
-unrelated networks: SciPy takes 0.3, 1.5 and 7 ms, `optax.assignment.hungarian_algorithm` 2, 6.5 and 28 ms and 0.4 s to
-compile; both find the same total. Under vmap the latter would also run every network for as many rounds as the slowest
-needs.
-"""
+"""Matching two MLPs: the symmetry that brings one closest to the other, with signs and lengths."""
 
 import itertools
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -148,26 +141,3 @@ def _with_flips(leaf: Leaf, invariance: Invariance) -> Leaf:
     *inputs, units = leaf.axes
     outgoing = [axis._replace(flip=1 / invariance.flip[0]) for axis in inputs]
     return leaf._replace(axes=(*outgoing, units._replace(flip=-1.0)))
-
-
-def merge(model: MLP, networks: Sequence[Params], key: Key[Array, ""], restarts: int = 0) -> Params:
-    """The mean of networks after each has been matched to the first; of two networks the midpoint.
-
-    Args:
-        model: the network.
-        networks: parameters of one or more.
-        key: random key.
-        restarts: of every match.
-
-    Returns:
-        Parameters of the same form.
-
-    Raises:
-        UserError: they are not of the same form.
-    """
-    first, *others = networks
-    keys = jax.random.split(key, len(networks))[1:]
-    matched = [
-        act(match(model, first, other, k, restarts).element, other) for other, k in zip(others, keys, strict=True)
-    ]
-    return jax.tree.map(lambda *leaves: jnp.mean(jnp.stack(leaves), axis=0), first, *matched)
