@@ -89,7 +89,7 @@ def furthest(a, b):
 def test_a_group_element_changes_weights_but_neither_function_nor_canonical_form(activation, bias, dtype, seed):
     model, check = make_check(activation, bias)
     keys = jax.random.split(jax.random.key(seed), 8)
-    params = jax.tree.map(np.asarray, jax.vmap(model.init)(keys))
+    params = jax.tree.map(np.asarray, jax.vmap(model.init)(keys).params)
     with jax.enable_x64(dtype == "float64"):
         found = jax.tree.map(np.asarray, check(keys, jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), params)))
     tolerance = TOLERANCES[dtype]
