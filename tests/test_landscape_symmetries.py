@@ -128,7 +128,7 @@ def test_random_elements_permute_flip_and_scale_and_go_under_vmap():
         assert abs((np.asarray(units.order) == np.arange(width)).mean() - 1 / width) < 0.02
         assert abs((np.asarray(units.factor) < 0).mean() - 0.5) < 0.1
         assert abs(np.log(np.abs(units.factor)).std() - 0.5) < 0.05
-    params = jax.vmap(model.init)(jax.random.split(jax.random.key(1), 50))
+    params = jax.vmap(model.init)(jax.random.split(jax.random.key(1), 50)).params
     forms = [
         jax.jit(jax.vmap(lambda p: canonical(model, p)))(p) for p in (params, jax.jit(jax.vmap(act))(elements, params))
     ]
