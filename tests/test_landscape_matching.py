@@ -1,4 +1,4 @@
-"""Weight matching: planted symmetries are found, the distance never grows, and what is matched can be averaged."""
+"""Weight matching: planted symmetries are found, and the distance never grows."""
 
 import itertools
 
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlpjax import UserError
-from mlpjax.landscape.matching import match, merge
+from mlpjax.landscape.matching import match
 from mlpjax.landscape.symmetries import act, invariance_of, make_layer_element, random_element
 from mlpjax.models import MLP
 
@@ -117,26 +117,6 @@ def test_a_network_matches_itself_in_one_pass():
     params = model.init(KEY).params
     found = match(model, params, params, KEY)
     assert (found.distance, found.passes) == (0, 0)
-
-
-@pytest.mark.parametrize("activation", ["tanh", "relu"])
-def test_merged_copies_are_the_network_itself(activation):
-    model = MLP((6, 10, 8, 3), activation, bias="same")
-    params = model.init(KEY).params
-    copies = [params, *(act(random_element(jax.random.key(seed), model), params) for seed in (1, 2))]
-    merged = merge(model, copies, KEY)
-    for one, other in zip(jax.tree.leaves(merged), jax.tree.leaves(params), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
-    naive = jax.tree.map(lambda *leaves: sum(leaves) / 3, *copies)
-    assert distance(naive, params) > 10 * distance(merged, params)
-
-
-def test_merging_two_is_the_midpoint_after_matching():
-    model = MLP((3, 5, 2), "gelu", bias="same")
-    a, b = model.init(KEY).params, model.init(jax.random.key(1)).params
-    moved = act(match(model, a, b, KEY).element, b)
-    for one, x, y in zip(*map(jax.tree.leaves, (merge(model, [a, b], KEY), a, moved)), strict=True):
-        np.testing.assert_allclose(one, (x + y) / 2, rtol=1e-6)
 
 
 def test_two_shapes_nan_and_negative_restarts_are_refused():

@@ -134,7 +134,7 @@ def test_polish_rolls_off_a_saddle_where_it_stands_on_its_very_top() -> None:
         return (p["x"] ** 2 - 1) ** 2 / 4 + p["y"] ** 2
 
     top = {"x": 0.0, "y": 0.0}
-    before = classify(loss, jax.tree.map(jnp.float64, top), NONE)
+    before = jax.jit(functools.partial(classify, loss))(jax.tree.map(jnp.float64, top), NONE)
     assert before.kind == Kind.SADDLE
     assert (before.negative, before.flat) == (1, 0)
     np.testing.assert_allclose(before.eigenvalues, [-1, 2])
@@ -153,19 +153,127 @@ def test_double_well_ends_on_the_side_where_it_began(start: float, well: float) 
 
 
 def test_monkey_saddle_is_degenerate_not_a_minimum() -> None:
-    found = classify(lambda p, _: p[0] ** 3 - 3 * p[0] * p[1] ** 2, jnp.zeros(2), NONE)
+    found = jax.jit(lambda x: classify(lambda p, _: p[0] ** 3 - 3 * p[0] * p[1] ** 2, x, NONE))(jnp.zeros(2))
     assert found.kind == Kind.DEGENERATE
     assert found.flat == 2
 
 
-def test_cubic_saddle_is_degenerate_from_above_and_passed_from_below() -> None:
-    polished, found = end(bent_cubic, np.array([0.5, 0.5]))
-    assert found.kind == Kind.DEGENERATE
-    assert found.flat == 1
-    assert polished.loss >= 0
-    polished, found = end(bent_cubic, np.array([-0.1, 0.5]))
+@pytest.mark.parametrize("start", [(0.5, 0.5), (-0.1, 0.5), (0.0, 0.0)])
+def test_cubic_saddle_is_left_from_above_from_below_and_from_its_top(start: tuple[float, float]) -> None:
+    polished, found = end(bent_cubic, np.array(start))
     assert found.kind == Kind.MINIMUM
     np.testing.assert_allclose(polished.params, [-0.75, 0], atol=1e-9)
+    assert polished.flat == 0
+
+
+def test_all_zeros_of_xor_are_left_though_all_their_eigenvalues_but_one_are_0() -> None:
+    model = MLP((2, 2, 1), "tanh", initializer="zeros")
+    corners = Split(np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32), np.array([0, 1, 1, 0], np.int32))
+    objective = mean_loss(classification(model, Recipe(loss="binary_cross_entropy")))
+    zeros = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0)).params)
+    polished, _ = end(objective, zeros, corners)
+    assert polished.loss < 0.5  # that of zeros is ln 2
+
+
+def test_a_saddle_that_no_line_shows_is_told_by_its_flat_directions() -> None:
+    """Peano's: 0 is a minimum on every line through it, and none, as x = t, y = 2 t^2 shows."""
+    polished, found = end(lambda x, _: (x[1] - x[0] ** 2) * (x[1] - 3 * x[0] ** 2), np.zeros(2))
+    assert (polished.loss, polished.flat) == (0, 1)
+    assert found.kind == Kind.DEGENERATE
+
+
+def test_polish_crosses_no_barrier() -> None:
+    def loss(x: Any, _: Any) -> Any:  # flat at 0, higher at 0.1 and 0.2, lower at 0.5
+        return x**4 * (0.09 - x**2) + x**8
+
+    polished, found = end(loss, 0.0)
+    assert loss(0.5, None) < 0 < loss(0.1, None)
+    assert (polished.params, polished.flat, found.kind) == (0, 1, Kind.DEGENERATE)
+
+
+def kinked(x: Any, data: Any) -> Any:
+    """A quadratic, with a wall (or, of negative height, a ridge) along a plane through its lowest point."""
+    matrix, centre, normal, height = data
+    return quadratic(x, (matrix, centre)) + height * jnp.abs((x - centre) @ normal)
+
+
+classify_kinked = jax.jit(functools.partial(classify, kinked))
+
+
+@given(st.integers(0, 2**16), st.floats(-10, 10).filter(lambda height: abs(height) > 1e-3))
+@settings(max_examples=20, deadline=None)
+def test_a_kink_along_any_plane_is_found_and_whether_the_loss_falls_from_it(seed: int, height: float) -> None:
+    rng = np.random.default_rng(seed)
+    centre, normal = rng.standard_normal((2, 4))
+    with jax.enable_x64(True):
+        data = (with_spectrum(np.array([0.5, 1.0, 2.0, 3.0]), seed), centre, normal, np.float64(height))
+        found = classify_kinked(jnp.asarray(centre), data)
+    assert found.kind == Kind.KINK
+    steepest = abs(height) * np.linalg.norm(normal)
+    if height < 0:  # one of four orthogonal directions is within 60 degrees of the steepest
+        assert -steepest <= found.slope <= -steepest / 2
+    else:
+        assert 0 <= found.slope <= steepest
+
+
+def test_where_a_kink_has_no_height_there_is_none() -> None:
+    data = (with_spectrum(np.array([0.5, 1.0, 2.0, 3.0]), 0), np.arange(4.0), np.ones(4), np.float64(0))
+    assert classify_kinked(jnp.arange(4.0), data).kind == Kind.MINIMUM
+
+
+def two_sided(x: Any, data: Any) -> Any:
+    """Slopes and curvatures of its own on either side of 0."""
+    (left, right), (left_bend, right_bend) = data
+    return jnp.where(x > 0, right * x + right_bend * x**2 / 2, left * x + left_bend * x**2 / 2)
+
+
+classify_two_sided = jax.jit(functools.partial(classify, two_sided))
+
+
+@pytest.mark.parametrize(
+    ("slopes", "slope"),
+    [((0, -10), -10), ((10, 0), -10), ((-1, 1), 1), ((0, 1), 0), ((0, 1e-4), 0), ((1, 2), -1)],
+)
+def test_kinks_are_told_with_their_lowest_slope(slopes: tuple[float, float], slope: float) -> None:
+    found = classify_two_sided(jnp.float64(0), (np.array(slopes, float), np.array([2.0, 2.0])))
+    assert found.kind == Kind.KINK
+    assert found.slope == pytest.approx(slope)
+
+
+@pytest.mark.parametrize(
+    ("bends", "kind"),
+    [((6, 8), Kind.MINIMUM), ((2, 4), Kind.DEGENERATE), ((2, -4), Kind.DEGENERATE), ((-6, -8), Kind.SADDLE)],
+)
+def test_where_the_curvature_jumps_a_minimum_needs_more_of_it(bends: tuple[float, float], kind: Kind) -> None:
+    found = classify_two_sided(jnp.float64(0), (np.zeros(2), np.array(bends, float)))
+    assert found.kind == kind
+    assert found.eigenvalues == pytest.approx(bends[0])
+    assert found.uncertainty == pytest.approx(np.sqrt(2) * abs(bends[1] - bends[0]))
+
+
+def test_a_minimum_close_to_a_kink_is_one() -> None:
+    found = classify_two_sided(jnp.float64(-1e-3), (np.array([2e-3, -10.0]), np.array([2.0, 2.0])))
+    assert found.kind == Kind.MINIMUM
+
+
+def test_long_parameters_on_their_way_run_away_whatever_the_gradient() -> None:
+    def falling(x: Any, wall: Any) -> Any:
+        return 1 / x[0] + jnp.maximum(x[0] - wall, 0) ** 2 + x[1] ** 2
+
+    found = jax.jit(functools.partial(classify, falling))
+    for length, wall, kind in (
+        (8000.0, np.inf, Kind.RUNAWAY),
+        (8000.0, 8500.0, Kind.NOT_STATIONARY),
+        (80.0, np.inf, Kind.NOT_STATIONARY),
+    ):
+        certificate = found(jnp.array([length, 0.0]), np.float64(wall))
+        assert certificate.gradient_norm > 1e-8
+        assert certificate.kind == kind
+
+
+def test_float32_is_not_certified() -> None:
+    with pytest.raises(UserError, match=r"float32 cannot be certified: with jax\.enable_x64"):
+        classify(rosenbrock, {"x": jnp.ones(2, jnp.float32)}["x"], NONE)
 
 
 def test_a_loss_without_bound_is_no_minimum() -> None:
@@ -262,9 +370,9 @@ def test_eigenvalues_are_found_where_lapack_gives_up_on_one_order_of_the_rows(mo
 
     monkeypatch.setattr(jnp.linalg, "eigh", gives_up)
     data = (jnp.array([[1.0, 0.5, 0.0], [0.5, 2.0, 0.5], [0.0, 0.5, 3.0]]), jnp.arange(3.0))
-    polished = polish(quadratic, jnp.zeros(3), data, radius=10.0)
+    polished = jax.jit(lambda x: polish(quadratic, x, data, radius=10.0))(jnp.zeros(3))
     np.testing.assert_allclose(polished.params, data[1], atol=1e-12)
-    found = classify(quadratic, polished.params, data)
+    found = jax.jit(lambda x: classify(quadratic, x, data))(polished.params)
     assert found.kind == Kind.MINIMUM
     np.testing.assert_allclose(found.eigenvalues, np.linalg.eigvalsh(data[0]))
 

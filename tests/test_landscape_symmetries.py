@@ -1,4 +1,4 @@
-"""Symmetries: what the group does to functions, canonical forms and equality; dead and repeated units."""
+"""Symmetries: what the group does to functions, canonical forms and equality; repeated units."""
 
 import functools
 
@@ -16,7 +16,6 @@ from mlpjax.landscape.symmetries import (
     balanced,
     balancing_factors,
     canonical,
-    dead_units,
     distinct_units,
     equal_up_to_symmetry,
     random_element,
@@ -90,7 +89,7 @@ def furthest(a, b):
 def test_a_group_element_changes_weights_but_neither_function_nor_canonical_form(activation, bias, dtype, seed):
     model, check = make_check(activation, bias)
     keys = jax.random.split(jax.random.key(seed), 8)
-    params = jax.tree.map(np.asarray, jax.vmap(model.init)(keys))
+    params = jax.tree.map(np.asarray, jax.vmap(model.init)(keys).params)
     with jax.enable_x64(dtype == "float64"):
         found = jax.tree.map(np.asarray, check(keys, jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), params)))
     tolerance = TOLERANCES[dtype]
@@ -129,7 +128,7 @@ def test_random_elements_permute_flip_and_scale_and_go_under_vmap():
         assert abs((np.asarray(units.order) == np.arange(width)).mean() - 1 / width) < 0.02
         assert abs((np.asarray(units.factor) < 0).mean() - 0.5) < 0.1
         assert abs(np.log(np.abs(units.factor)).std() - 0.5) < 0.05
-    params = jax.vmap(model.init)(jax.random.split(jax.random.key(1), 50))
+    params = jax.vmap(model.init)(jax.random.split(jax.random.key(1), 50)).params
     forms = [
         jax.jit(jax.vmap(lambda p: canonical(model, p)))(p) for p in (params, jax.jit(jax.vmap(act))(elements, params))
     ]
@@ -195,38 +194,6 @@ def test_two_shapes_are_refused_by_name():
     model = MLP((3, 4, 2))
     with pytest.raises(UserError, match=r"dense_0/bias is \(4,\) in one and \(5,\) in the other"):
         equal_up_to_symmetry(model, model.init(KEY).params, MLP((3, 5, 2)).init(KEY).params)
-
-
-def test_dead_units_say_nothing_or_to_nobody():
-    x = jnp.array([[-1.0], [0.5], [1.0]])
-    params = {
-        "dense_0": {"kernel": jnp.array([[1.0, 1.0, -1.0, 0.0, 2.0]]), "bias": jnp.array([0.0, -1.0, 0.0, 3.0, 0.0])},
-        "dense_1": {"kernel": jnp.array([[1.0], [1.0], [1.0], [1.0], [0.0]]), "bias": jnp.array([0.0])},
-    }
-    # Unit 1 is max(0, x - 1) = 0, unit 3 always 3, and nobody listens to unit 4.
-    (dead,) = dead_units(MLP((1, 5, 1), "relu"), params, x)
-    assert dead.tolist() == [False, True, False, True, True]
-    (dead,) = dead_units(MLP((1, 5, 1), "leaky_relu"), params, x)
-    assert dead.tolist() == [False, False, False, True, True]
-    with_slope = params | {"alpha_0": jnp.float32(0)}
-    (dead,) = dead_units(MLP((1, 5, 1), "prelu"), with_slope, x)
-    assert dead.tolist() == [False, True, False, True, True]
-
-
-def test_dead_units_of_deeper_layers_see_what_the_network_computes():
-    model = MLP((3, 5, 4, 2), "tanh", bias="same")
-    params = model.init(KEY).params
-    x = jax.random.normal(KEY, (10, 3))
-    assert not any(dead.any() for dead in dead_units(model, params, x))
-    params["dense_0"]["kernel"] = jnp.zeros((3, 5))
-    assert [dead.all() for dead in dead_units(model, params, x)] == [True, True]
-
-
-def test_dead_units_need_two_examples_of_the_right_size():
-    model = MLP((3, 5, 2))
-    for shape in ((1, 3), (4, 2)):
-        with pytest.raises(UserError, match="at least 2 examples of the network's 3 inputs"):
-            dead_units(model, model.init(KEY).params, jnp.zeros(shape))
 
 
 def test_a_network_without_hidden_layers_has_no_symmetries():

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mlpjax import MLP, Recipe, Split, map_seeds
+from mlpjax import MLP, Recipe, Split, make_keys, map_seeds
 from mlpjax.landscape.symmetry_breaking import ranks, spread, zero_gradients
 from mlpjax.models import dense_layers
 from mlpjax.task import classification, mean_loss
@@ -23,10 +23,11 @@ def network(activation: str, initializer: str = "zeros", widths=(4, 6, 3)) -> ML
 def stepped(model: MLP, steps: int):
     """The parameters after some steps of gradient descent on the whole split."""
     recipe = Recipe(optimizer="sgd", learning_rate=0.5, batch_size=None)
-    state, train_step = init_state(model, recipe, KEY), make_train_step(model, recipe, 10)
+    task = classification(model, recipe)
+    state, train_step = init_state(task, recipe, KEY, INPUTS), make_train_step(task, recipe, 10)
     for _ in range(steps):
         batch = Batch(jnp.asarray(INPUTS), jnp.asarray(LABELS), jnp.ones(len(LABELS)))
-        state, _ = train_step(state, batch, KEY)
+        state, _ = train_step(state, batch, make_keys(0))
     return state.params
 
 
@@ -128,7 +129,7 @@ def test_spread_is_the_distance_to_the_mean_unit_and_scales_with_the_noise():
 def test_they_run_for_many_networks_at_once():
     model = network("tanh", "he")
     keys = jax.random.split(KEY, 3)
-    params = jax.vmap(model.init)(keys)
+    params = jax.vmap(model.init)(keys).params
 
     def look(params, x):
         return ranks(model, params, x), spread(params)

@@ -36,6 +36,7 @@ KINDS = {
     Kind.MINIMUM: "certified minimum",
     Kind.DEGENERATE: "stationary, with flat directions",
     Kind.SADDLE: "saddle",
+    Kind.KINK: "at a kink of the loss",
     Kind.RUNAWAY: "on its way to a minimum at infinity",
     Kind.NOT_STATIONARY: "not stationary",
 }

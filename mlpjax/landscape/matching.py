@@ -1,23 +1,15 @@
-"""Matching two networks: the symmetry that brings one closest to the other, and merging what has been matched.
+"""Matching two MLPs: the symmetry that brings one closest to the other, with signs and lengths."""
 
-On the host, in NumPy and float64, around SciPy's assignment. Measured for the similarities of 128, 256 and 512 units of
-unrelated networks: SciPy takes 0.3, 1.5 and 7 ms, `optax.assignment.hungarian_algorithm` 2, 6.5 and 28 ms and 0.4 s to
-compile; both find the same total. Under vmap the latter would also run every network for as many rounds as the slowest
-needs.
-"""
-
-from collections.abc import Sequence
-from typing import NamedTuple
+import itertools
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
-from scipy.optimize import linear_sum_assignment
+from jaxtyping import Array, Float, Key
 
 from mlpjax.activations import Invariance
-from mlpjax.errors import UserError
-from mlpjax.landscape.loss import require_same_form
+from mlpjax.landscape.permutations import Choice, Leaf, Specification, descend, make_leaves, require_matchable
 from mlpjax.landscape.symmetries import (
     Element,
     act,
@@ -44,11 +36,21 @@ class Match(NamedTuple):
     """Passes over the layers of the search that found it, the last one, which changed nothing, included."""
 
 
-class _Choice(NamedTuple):
-    """What a search has chosen for one hidden layer: unit j is the other network's unit order[j], times sign[j]."""
+def specification_of(params: Params) -> Specification:
+    """Which axes of an MLP's parameters are which units; those of hidden layer l have the name dense_l.
 
-    order: Int[np.ndarray, " units"]
-    sign: Float[np.ndarray, " units"]
+    Args:
+        params: the network's parameters.
+
+    Returns:
+        The specification, for `permute` and `match_permutations`.
+    """
+    hidden = [f"dense_{layer}" for layer in range(len(dense_layers(params)) - 1)]
+    specification: dict[str, Any] = {name: () for name in params if not name.startswith("dense_")}
+    for layer, (inputs, units) in enumerate(itertools.pairwise([None, *hidden, None])):
+        own = {"kernel": (inputs, units), "bias": (units,)}
+        specification[f"dense_{layer}"] = {part: own[part] for part in params[f"dense_{layer}"]}
+    return specification
 
 
 def match(model: MLP, a: Params, b: Params, key: Key[Array, ""], restarts: int = 0) -> Match:
@@ -81,27 +83,25 @@ def match(model: MLP, a: Params, b: Params, key: Key[Array, ""], restarts: int =
 
     Source: Ainsworth, Hayase and Srinivasa, Git Re-Basin, arXiv:2209.04836, section 3.2 and algorithm 1.
     """
-    require_same_form(a, b)
-    if restarts < 0:
-        raise UserError(f"restarts {restarts}: must be at least 0")
-    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((a, b))):
-        raise UserError("a weight is not a finite number: leave out networks that diverged")
+    require_matchable(a, b, restarts)
     invariance = invariance_of(model)
     widths = model.widths[1:-1]
+    names = [f"dense_{layer}" for layer in range(len(widths))]
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     factors = [[np.ones(width) for width in widths]] * 2
     if invariance.homogeneous:
         factors = [[np.asarray(factor, float) for factor in _balancing_factors(params)] for params in (a, b)]
-    ours, theirs = (_blocks(invariance, params, own) for params, own in zip((a, b), factors, strict=True))
+    ours, theirs = (_comparable(invariance, params, own) for params, own in zip((a, b), factors, strict=True))
+    leaves = [_with_flips(leaf, invariance) for leaf in make_leaves(specification_of(a), ours, theirs)]
 
-    identity = [_Choice(np.arange(width), np.ones(width)) for width in widths]
+    identity = [Choice(np.arange(width), np.ones(width)) for width in widths]
     unmoved = tuple(make_layer_element(invariance, jnp.arange(width), jnp.ones(width)) for width in widths)
     best = Match(unmoved, _distance(a, b), 0)
     for start in [identity, *([_random_choice(invariance, width, rng) for width in widths] for _ in range(restarts))]:
-        choices, passes = _search(invariance, ours, theirs, start, rng)
+        choices, passes = descend(leaves, dict(zip(names, start, strict=True)), rng)
         element = tuple(
             make_layer_element(invariance, jnp.asarray(order), jnp.asarray(sign * their[order] / our))
-            for (order, sign), our, their in zip(choices, *factors, strict=True)
+            for (order, sign), our, their in zip(choices.values(), *factors, strict=True)
         )
         distance = _distance(a, _act(element, b))
         if distance < best.distance:
@@ -114,80 +114,30 @@ def _distance(a: Params, b: Params) -> float:
     return float(np.sqrt(sum(np.sum((np.asarray(x, float) - np.asarray(y, float)) ** 2) for x, y in pairs)))
 
 
-def _random_choice(invariance: Invariance, width: int, rng: np.random.Generator) -> _Choice:
+def _random_choice(invariance: Invariance, width: int, rng: np.random.Generator) -> Choice:
     sign = rng.choice((-1.0, 1.0), width) if invariance.flip else np.ones(width)
-    return _Choice(rng.permutation(width), sign)
+    return Choice(rng.permutation(width), sign)
 
 
-def _blocks(
-    invariance: Invariance, params: Params, factors: list[Float[np.ndarray, "..."]]
-) -> list[Float[np.ndarray, "inputs units"]]:
-    """Every layer's kernel with the bias as its last row, rescaled, and counted from where the activation is odd."""
-    blocks = []
+def _comparable(invariance: Invariance, params: Params, factors: list[Float[np.ndarray, "..."]]) -> Params:
+    """The parameters rescaled, and their biases counted from where the activation is odd."""
+    found = dict(params)
     for layer, dense in enumerate(dense_layers(params)):
-        kernel = np.asarray(dense["kernel"], float)
-        bias = np.asarray(dense["bias"], float) if "bias" in dense else np.zeros(kernel.shape[1])
-        if layer > 0:
-            kernel = kernel / factors[layer - 1][:, None]
-        if layer > 0 and invariance.flip:
-            bias = bias + invariance.flip[1] / 2 * kernel.sum(axis=0)
-        blocks.append(np.vstack([kernel, bias]) * (factors[layer] if layer < len(factors) else 1.0))
-    return blocks
+        before = factors[layer - 1][:, None] if layer > 0 else 1.0
+        after = factors[layer] if layer < len(factors) else 1.0
+        kernel = np.asarray(dense["kernel"], float) / before
+        own = {"kernel": kernel * after}
+        if "bias" in dense:
+            centre = invariance.flip[1] / 2 * kernel.sum(axis=0) if layer > 0 and invariance.flip else 0.0
+            own["bias"] = (np.asarray(dense["bias"], float) + centre) * after
+        found[f"dense_{layer}"] = own
+    return found
 
 
-def _search(
-    invariance: Invariance,
-    ours: list[Float[np.ndarray, "..."]],
-    theirs: list[Float[np.ndarray, "..."]],
-    start: list[_Choice],
-    rng: np.random.Generator,
-) -> tuple[list[_Choice], int]:
-    """Assign layer after layer until none gets better; also how many passes that took."""
-    choices = list(start)
-    # A flip changes the sign of the outgoing weights where the activation is odd, and not where it is even.
-    gain = invariance.flip[0] if invariance.flip else 1.0
-    passes, improved = 0, True
-    while improved:
-        passes, improved = passes + 1, False
-        for layer in rng.permutation(len(choices)):
-            incoming, outgoing = theirs[layer], theirs[layer + 1][:-1]
-            if layer > 0:
-                order, sign = choices[layer - 1]
-                rows = incoming[:-1][order] / np.where(sign < 0, gain, 1.0)[:, None]
-                incoming = np.vstack([rows, incoming[-1:]])
-            if layer + 1 < len(choices):
-                order, sign = choices[layer + 1]
-                outgoing = outgoing[:, order] * sign
-            into, out = ours[layer].T @ incoming, ours[layer + 1][:-1] @ outgoing.T
-            kept = into + out
-            flipped = -into + out / gain if invariance.flip else kept
-            gains = np.maximum(kept, flipped)
-            units, order = linear_sum_assignment(gains, maximize=True)
-            sign = np.where(flipped[units, order] > kept[units, order], -1.0, 1.0)
-            now = np.where(choices[layer].sign[:, None] < 0, flipped, kept)[units, choices[layer].order]
-            if gains[units, order].sum() - now.sum() > 1e-9 * np.abs(gains).max():  # more than rounding
-                choices[layer], improved = _Choice(order, sign), True
-    return choices, passes
-
-
-def merge(model: MLP, networks: Sequence[Params], key: Key[Array, ""], restarts: int = 0) -> Params:
-    """The mean of networks after each has been matched to the first; of two networks the midpoint.
-
-    Args:
-        model: the network.
-        networks: parameters of one or more.
-        key: random key.
-        restarts: of every match.
-
-    Returns:
-        Parameters of the same form.
-
-    Raises:
-        UserError: they are not of the same form.
-    """
-    first, *others = networks
-    keys = jax.random.split(key, len(networks))[1:]
-    matched = [
-        act(match(model, first, other, k, restarts).element, other) for other, k in zip(others, keys, strict=True)
-    ]
-    return jax.tree.map(lambda *leaves: jnp.mean(jnp.stack(leaves), axis=0), first, *matched)
+def _with_flips(leaf: Leaf, invariance: Invariance) -> Leaf:
+    """A flip turns what comes into a unit, the last axis; and what leaves it where the activation is odd, not even."""
+    if not (invariance.flip and leaf.axes):
+        return leaf
+    *inputs, units = leaf.axes
+    outgoing = [axis._replace(flip=1 / invariance.flip[0]) for axis in inputs]
+    return leaf._replace(axes=(*outgoing, units._replace(flip=-1.0)))

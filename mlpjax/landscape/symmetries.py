@@ -15,7 +15,6 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from mlpjax.activations import Invariance, activation_of
-from mlpjax.errors import UserError
 from mlpjax.landscape.loss import require_same_form
 from mlpjax.models import MLP, dense_layers
 from mlpjax.typing import Params
@@ -260,33 +259,6 @@ def equal_up_to_symmetry(model: MLP, a: Params, b: Params, tolerance: float = 1e
         largest = jnp.maximum(jnp.max(jnp.abs(one)), jnp.max(jnp.abs(other)))
         agree.append(jnp.max(jnp.abs(one - other)) <= tolerance * largest)
     return jnp.all(jnp.stack(agree))
-
-
-def dead_units(model: MLP, params: Params, x: Float[Array, "examples inputs"]) -> list[Bool[Array, " units"]]:
-    """Hidden units that tell no example from another, or tell nobody.
-
-    A unit is dead where its output is the same number for every example (a ReLU that is never active; a saturated
-    tanh), so that the next layer's bias could take its place, or where all its outgoing weights are 0.
-
-    Args:
-        model: the network.
-        params: its parameters.
-        x: at least two examples, as the network sees them (pixels as stored are scaled).
-
-    Returns:
-        For every hidden layer, whether each unit is dead.
-
-    Raises:
-        UserError: fewer than two examples, or not as many features as the network has inputs.
-    """
-    if len(x) < 2 or x.shape[1] != model.widths[0]:
-        raise UserError(f"x {x.shape}: give at least 2 examples of the network's {model.widths[0]} inputs")
-    dead = []
-    hidden = model.activations(params, x)[:-1]
-    for given, after in zip(hidden, dense_layers(params)[1:], strict=True):
-        constant = jnp.max(given, axis=0) == jnp.min(given, axis=0)
-        dead.append(constant | jnp.all(jnp.asarray(after["kernel"]) == 0, axis=1))
-    return dead
 
 
 def distinct_units(params: Params, tolerance: float = 1e-3) -> Int[Array, " hidden_layers"]:
