@@ -48,7 +48,6 @@ from mlpjax.landscape.objective import Objective, make_objective
 from mlpjax.plumbing.progress import progress_bar
 from mlpjax.recipe import LossName
 from mlpjax.report.figures import BLUE, STYLE, VERMILLION, png
-from mlpjax.stats import bootstrap_ci, wilson_ci
 
 EXAMPLES = 1000
 RIDGE = 1e-3
@@ -163,17 +162,6 @@ def shuffled(params: Any) -> Any:
     }
 
 
-def rate(name: str, hits: np.ndarray, *published: Any) -> Claim:
-    """A share of seeds or pairs, in %."""
-    low, high = wilson_ci(int(hits.sum()), len(hits))
-    return Claim(name, "%", 100 * float(hits.mean()), (100 * low, 100 * high), len(hits), *published)
-
-
-def mean(name: str, unit: str, values: np.ndarray, *published: Any) -> Claim:
-    """The mean over seeds."""
-    return Claim(name, unit, float(values.mean()), bootstrap_ci(values), len(values), *published)
-
-
 def ridge_regression(digits: Split, keys: jax.Array, chords: int) -> list[Claim]:
     """The strong convexity constant of a penalised linear regression, from chords and from NumPy."""
     pair = np.isin(digits.y, (3, 8))
@@ -196,18 +184,11 @@ def ridge_regression(digits: Split, keys: jax.Array, chords: int) -> list[Claim]
         return along.strength, jnp.min(others.strength)
 
     along, others = map_seeds(look, keys, problem.data, chunk=4)
-    tolerance = 1e-6 * constant
+    same = {"published": constant, "relation": "about", "tolerance": 1e-6 * constant, "source": "NumPy, eigvalsh"}
+    least = {"published": constant, "relation": "at least", "source": BOOK}
     return [
-        mean(
-            "linear regression: strength of the flattest chord",
-            "",
-            along,
-            constant,
-            "about",
-            tolerance,
-            "NumPy, eigvalsh",
-        ),
-        mean("linear regression: least strength of random chords", "", others, constant, "at least", None, BOOK),
+        Claim.mean("linear regression: strength of the flattest chord", along, **same),
+        Claim.mean("linear regression: least strength of random chords", others, **least),
     ]
 
 
@@ -236,17 +217,17 @@ def settle(digits: Split, seeds: int, chords: int, out: Path) -> tuple[list[Clai
         if name == "softmax regression":
             nearest = int(np.argmin(found.gap.min(axis=1)))
             worst = jax.tree.map(lambda leaf, row=nearest: jnp.asarray(leaf[row]), places)
-        zero = (0, "at most", None, DECK) if name != NETWORK else ()
+        convex = name != NETWORK
+        none = {"published": 0, "relation": "at most", "source": DECK} if convex else {}
+        positive = {"published": -ROUNDING, "relation": "at least", "source": BOOK} if convex else {}
+        below, above, along_below = found.violates.mean(axis=1), found.violates_tangent.mean(axis=1), along.violates
         claims += [
-            mean(f"{name}: chords below the curve", "%", 100 * found.violates.mean(axis=1), *zero),
-            mean(f"{name}: tangents above the curve", "%", 100 * found.violates_tangent.mean(axis=1), *zero),
-            mean(f"{name}: chords along the least curvature below the curve", "%", 100 * along.violates, *zero),
-            mean(
-                f"{name}: least curvature at random points",
-                "",
-                lowest,
-                *((-ROUNDING, "at least", None, BOOK) if zero else ()),
+            Claim.mean(f"{name}: chords below the curve", 100 * below, unit="%", **none),
+            Claim.mean(f"{name}: tangents above the curve", 100 * above, unit="%", **none),
+            Claim.mean(
+                f"{name}: chords along the least curvature below the curve", 100 * along_below, unit="%", **none
             ),
+            Claim.mean(f"{name}: least curvature at random points", lowest, **positive),
         ]
         config[f"{name}: largest residual of the least curvature"] = float(residuals.max())
 
@@ -254,12 +235,12 @@ def settle(digits: Split, seeds: int, chords: int, out: Path) -> tuple[list[Clai
     for name, (params, losses, bounds) in ends.items():
         above, bound = losses - losses.min(), float(bounds.max())
         if name == NETWORK:
-            other = rate(
-                f"{name}: starts that end above the lowest loss found", above > bound, 50, "at least", None, DECK
-            )
+            most = {"published": 50, "relation": "at least", "source": DECK}
+            higher = Claim.share(f"{name}: starts that end above the lowest loss found", above > bound, **most)
         else:
-            other = mean(f"{name}: end of a start above the lowest one", "nats", above, 0, "about", bound, BOOK)
-        claims += [other, mean(f"{name}: loss at the end, with the penalty", "nats", losses)]
+            zero = {"published": 0, "relation": "about", "tolerance": bound, "source": BOOK}
+            higher = Claim.mean(f"{name}: end of a start above the lowest one", above, unit="nats", **zero)
+        claims += [higher, Claim.mean(f"{name}: loss at the end, with the penalty", losses, unit="nats")]
         flat = np.hstack([leaf.reshape(seeds, -1) for leaf in jax.tree.leaves(params)])
         apart = np.linalg.norm(flat - flat[:1], axis=1) / np.linalg.norm(flat[0])
         config |= {
@@ -279,8 +260,8 @@ def settle(digits: Split, seeds: int, chords: int, out: Path) -> tuple[list[Clai
                 network.data,
                 chunk=4,
             )
-            claims.append(rate(f"{NETWORK}: middle above the chord, {what}", chord.violates))
-            claims.append(mean(f"{NETWORK}: height above the chord, {what}", "nats", -chord.gap))
+            claims.append(Claim.share(f"{NETWORK}: middle above the chord, {what}", chord.violates))
+            claims.append(Claim.mean(f"{NETWORK}: height above the chord, {what}", -chord.gap, unit="nats"))
             gaps[f"{NETWORK}:\n{what}"] = chord.gap
     claims += ridge_regression(digits, keys, chords)
     first, second = (jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), side) for side in places["own units reversed"])

@@ -151,11 +151,6 @@ def choose(data: Data, valid: Data) -> dict[str, tuple[float, ...]]:
     }
 
 
-def mean(name: str, unit: str, values: np.ndarray, *published: Any) -> Claim:
-    """The mean over seeds."""
-    return Claim(name, unit, float(values.mean()), bootstrap_ci(values), len(values), *published)
-
-
 Found = dict[tuple[float, int], dict[str, Fit]]
 """By noise and number of examples, then by loss: a `Fit` of arrays over seeds."""
 
@@ -163,25 +158,26 @@ Found = dict[tuple[float, int], dict[str, Fit]]
 def claims_of(found: Found, sizes: Sequence[int]) -> list[Claim]:
     """What is claimed, from the differences and ratios within each seed."""
     claims = []
+    no_worse = {"published": 0, "relation": "at most", "source": DECK}
+    fewer = {"published": 1, "relation": "at most", "source": PAPER}
+    faster = {"published": 1, "relation": "at most", "source": DECK}
     for (noise, size), fits in found.items():
         if size != max(sizes):
             continue
         hinge, ramp = fits[HINGE], fits[RAMP]
         name = f"{100 * noise:.0f} % noise"
         claims += [
-            mean(f"{name}: test error, hinge", "%", hinge.error),
-            mean(f"{name}: test error, ramp less hinge", "%", ramp.error - hinge.error, 0, "at most", None, DECK),
-            mean(f"{name}: support vectors, hinge", "", hinge.vectors),
-            mean(
-                f"{name}: support vectors, ramp to hinge", "", ramp.vectors / hinge.vectors, 1, "at most", None, PAPER
-            ),
-            mean(f"{name}: training time, ramp to hinge", "", ramp.seconds / hinge.seconds, 1, "at most", None, DECK),
+            Claim.mean(f"{name}: test error, hinge", hinge.error, unit="%"),
+            Claim.mean(f"{name}: test error, ramp less hinge", ramp.error - hinge.error, unit="%", **no_worse),
+            Claim.mean(f"{name}: support vectors, hinge", hinge.vectors),
+            Claim.mean(f"{name}: support vectors, ramp to hinge", ramp.vectors / hinge.vectors, **fewer),
+            Claim.mean(f"{name}: training time, ramp to hinge", ramp.seconds / hinge.seconds, **faster),
         ]
     for loss in (HINGE, RAMP):
         counts = np.stack([found[COUNTED_AT, size][loss].vectors for size in sizes[-2:]])
         # Log-log slope between the two largest: 1 is growth in step with the examples.
         growth = np.log(counts[1] / counts[0]) / np.log(sizes[-1] / sizes[-2])
-        claims.append(mean(f"{100 * COUNTED_AT:.0f} % noise: growth exponent of support vectors, {loss}", "", growth))
+        claims.append(Claim.mean(f"{100 * COUNTED_AT:.0f} % noise: growth exponent of support vectors, {loss}", growth))
     return claims
 
 

@@ -39,7 +39,6 @@ from mlpjax.landscape.curvature import eigenpairs, hessian_product
 from mlpjax.landscape.objective import Objective, make_objective
 from mlpjax.plumbing.progress import progress_bar
 from mlpjax.report.figures import BLUE, GREEN, STYLE, VERMILLION, png
-from mlpjax.stats import bootstrap_ci
 from mlpjax.typing import Params
 
 HIDDEN = (64, 64)
@@ -124,24 +123,21 @@ def claims_of(descent: Descent) -> list[Claim]:
     late = descent.sharpness[:, start:].mean(axis=1)
     loss = descent.loss.astype(float)[:, descent.steps[start] :]
     edge = descent.edge
-    rows: list[tuple[Any, ...]] = [
-        ("late sharpness", "", late, np.mean, edge, "about", WITHIN * edge, SOURCE),
-        (
-            "late sharpness of the seed farthest from 2 / eta", "% off",
-            100 * np.abs(late / edge - 1), np.max, 100 * WITHIN, "at most", None, SOURCE,
-        ),
-        ("late sharpness above 2 / eta", "%", 100 * (late / edge - 1), np.mean),
-        ("sharpness at the start", "", descent.sharpness[:, 0], np.mean, edge, "at most", None, SOURCE),
-        ("late steps that raise the loss", "%", 100 * (np.diff(loss) > 0).mean(axis=1), np.mean),
-        ("late fall of the loss: last over first", "", loss[:, -1] / loss[:, 0], np.mean, 1, "at most", None, SOURCE),
-    ]  # fmt: skip
+    name, off = f"2 / eta = {edge:g}", 100 * (late / edge - 1)
+    at_edge = {"published": edge, "relation": "about", "tolerance": WITHIN * edge, "source": SOURCE}
+    near = {"published": 100 * WITHIN, "relation": "at most", "source": SOURCE}
+    below_edge = {"published": edge, "relation": "at most", "source": SOURCE}
+    falling = {"published": 1, "relation": "at most", "source": SOURCE}
     return [
-        Claim(
-            f"2 / eta = {edge:g}: {name}", unit, float(statistic(values)), bootstrap_ci(values, statistic), len(values),
-            *published,
-        )
-        for name, unit, values, statistic, *published in rows
-    ]  # fmt: skip
+        Claim.mean(f"{name}: late sharpness", late, **at_edge),
+        Claim.of(
+            f"{name}: late sharpness of the seed farthest from 2 / eta", np.abs(off), np.max, unit="% off", **near
+        ),
+        Claim.mean(f"{name}: late sharpness above 2 / eta", off, unit="%"),
+        Claim.mean(f"{name}: sharpness at the start", descent.sharpness[:, 0], **below_edge),
+        Claim.mean(f"{name}: late steps that raise the loss", 100 * (np.diff(loss) > 0).mean(axis=1), unit="%"),
+        Claim.mean(f"{name}: late fall of the loss: last over first", loss[:, -1] / loss[:, 0], **falling),
+    ]
 
 
 @mpl.rc_context(STYLE)

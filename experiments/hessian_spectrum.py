@@ -39,7 +39,7 @@ from mlpjax.landscape.objective import make_objective
 from mlpjax.losses import cross_entropy
 from mlpjax.plumbing.progress import progress_bar
 from mlpjax.report.figures import BLUE, STYLE, VERMILLION, png
-from mlpjax.stats import bootstrap_ci, quantile_band
+from mlpjax.stats import quantile_band
 from mlpjax.typing import Params
 
 CLASSES = (3, 5, 10)
@@ -126,21 +126,20 @@ def outliers(values: np.ndarray) -> np.ndarray:
 def claims_of(epochs: tuple[int, ...], spectra: Spectra) -> list[Claim]:
     """How many outliers there are, how far they stand apart, and how much of them is Gauss and Newton's."""
     classes = spectra.hessian.shape[-1] - MORE
-    expected = (classes - 1, "about", 1, SOURCE)  # the sources speak of K - 1 and of K
+    # The sources speak of K - 1 and of K.
+    expected = {"published": classes - 1, "relation": "about", "tolerance": 1, "source": SOURCE}
     counts = outliers(spectra.hessian)
     end, gauss_newton = spectra.hessian[:, -1], spectra.gauss_newton
     off = 100 * np.abs(gauss_newton / end - 1)[:, : classes - 1].mean(axis=1)
-    rows: list[tuple[Any, ...]] = [
-        ("outliers at the start", "", counts[:, 0]),
-        (f"outliers after epoch {epochs[1]}", "", counts[:, 1], *expected),
-        (f"outliers after epoch {epochs[-1]}", "", counts[:, -1], *expected),
-        (f"eigenvalue {classes - 1} over eigenvalue {classes}", "", end[:, classes - 2] / end[:, classes - 1]),
-        ("outliers of the Gauss-Newton matrix", "", outliers(gauss_newton), *expected),
-        (f"its {classes - 1} largest eigenvalues, off the Hessian's", "%", off),
-    ]
+    gap = end[:, classes - 2] / end[:, classes - 1]
+    name = f"K = {classes}"
     return [
-        Claim(f"K = {classes}: {name}", unit, float(values.mean()), bootstrap_ci(values), len(values), *published)
-        for name, unit, values, *published in rows
+        Claim.mean(f"{name}: outliers at the start", counts[:, 0]),
+        Claim.mean(f"{name}: outliers after epoch {epochs[1]}", counts[:, 1], **expected),
+        Claim.mean(f"{name}: outliers after epoch {epochs[-1]}", counts[:, -1], **expected),
+        Claim.mean(f"{name}: eigenvalue {classes - 1} over eigenvalue {classes}", gap),
+        Claim.mean(f"{name}: outliers of the Gauss-Newton matrix", outliers(gauss_newton), **expected),
+        Claim.mean(f"{name}: its {classes - 1} largest eigenvalues, off the Hessian's", off, unit="%"),
     ]
 
 

@@ -44,7 +44,7 @@ from mlpjax.landscape.mode_connectivity import line
 from mlpjax.plumbing.progress import progress_bar
 from mlpjax.recipe import OptimizerName
 from mlpjax.report.figures import BLUE, GREEN, STYLE, VERMILLION, png
-from mlpjax.stats import bootstrap_ci, quantile_band, wilson_ci
+from mlpjax.stats import quantile_band, wilson_ci
 from mlpjax.typing import Params
 
 WIDTHS = ((784, 256, 128, 10), (784, 64, 64, 64, 64, 10))
@@ -121,17 +121,6 @@ def train(
     return Outcome(loss.reshape(len(rates), seeds, POINTS).astype(float), distance.reshape(len(rates), seeds))
 
 
-def share(name: str, good: np.ndarray, *published: Any) -> Claim:
-    """A share of the seeds, in %, with Wilson's interval."""
-    low, high = wilson_ci(int(good.sum()), len(good))
-    return Claim(name, "%", 100 * float(good.mean()), (100 * low, 100 * high), len(good), *published)
-
-
-def mean(name: str, unit: str, values: np.ndarray, *published: Any) -> Claim:
-    """The mean over seeds."""
-    return Claim(name, unit, float(values.mean()), bootstrap_ci(values), len(values), *published)
-
-
 def claims_of(
     network: str, rates: Mapping[OptimizerName, Sequence[float]], found: Mapping[OptimizerName, Outcome]
 ) -> list[Claim]:
@@ -141,15 +130,16 @@ def claims_of(
         for i, rate in enumerate(rates[optimizer]):
             counted = outcome.trained[i]
             if counted.any():
-                mostly = () if optimizer == "adam" else (50, "at least", None, GOODFELLOW)
+                half = {"published": 50, "relation": "at least", "source": GOODFELLOW}
+                mostly = {} if optimizer == "adam" else half
                 name = f"{network}, {NAMES[optimizer]} at {rate:g}"
                 claims += [
-                    share(f"{name}: monotonic", outcome.monotonic[i][counted], *mostly),
-                    mean(f"{name}: barrier", "nats", outcome.barrier[i][counted]),
-                    mean(f"{name}: distance", "", outcome.distance[i][counted]),
+                    Claim.share(f"{name}: monotonic", outcome.monotonic[i][counted], **mostly),
+                    Claim.mean(f"{name}: barrier", outcome.barrier[i][counted], unit="nats"),
+                    Claim.mean(f"{name}: distance", outcome.distance[i][counted]),
                 ]
                 if (rising := counted & ~outcome.monotonic[i]).any():
-                    claims.append(mean(f"{name}: alpha from which it rises", "", outcome.lowest[i][rising]))
+                    claims.append(Claim.mean(f"{name}: alpha from which it rises", outcome.lowest[i][rising]))
 
     def shares(optimizers: Sequence[OptimizerName]) -> np.ndarray:
         """Of each seed: the share, in %, of its trained networks that are monotonic."""
@@ -168,12 +158,13 @@ def claims_of(
         if rows.sum() > 2 and np.ptp(barrier[rows, seed]) > 0
     ]
     # Where nothing is trained, or no line has a barrier, there is nothing to compare.
+    positive = {"published": 0, "relation": "at least", "source": LUCAS}
     if len(gap := gap[np.isfinite(gap)]):
         above = f"{network}: monotonic, SGD with and without momentum above Adam"
-        claims.append(mean(above, "points", gap, 0, "at least", None, LUCAS))
+        claims.append(Claim.mean(above, gap, unit="points", **positive))
     if ranks:
         name = f"{network}: rank correlation of barrier and distance"
-        claims.append(mean(name, "", np.asarray(ranks), 0, "at least", None, LUCAS))
+        claims.append(Claim.mean(name, np.asarray(ranks), **positive))
     return claims
 
 

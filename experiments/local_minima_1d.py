@@ -22,7 +22,7 @@ the lines there are two minima, close to the two networks and almost equally low
 start decides which one is reached, and the borders found by descent are the maxima.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -38,7 +38,6 @@ from mlpjax.claims import Claim, run_experiment
 from mlpjax.landscape.objective import make_objective
 from mlpjax.plumbing.progress import progress_bar
 from mlpjax.report.figures import BLUE, GREEN, ORANGE, PURPLE, SKY, STYLE, VERMILLION, png
-from mlpjax.stats import bootstrap_ci
 
 Curve: TypeAlias = Callable[[jax.Array], jax.Array]
 BOOK = "ISLR (2021), exercise 10.6"
@@ -175,11 +174,6 @@ def make_line(params: Any, pair: int, split: Split) -> Curve:
     return lambda s: loss(jax.tree.map(lambda a, b: (1 - s) * a + s * b, first, second), split)
 
 
-def mean(name: str, unit: str, values: Sequence[float], *published: Any) -> Claim:
-    """The mean over pairs."""
-    return Claim(name, unit, float(np.mean(values)), bootstrap_ci(np.asarray(values)), len(values), *published)
-
-
 def settle(params: Any, split: Split, starts: int, steps: int, out: Path) -> tuple[list[Claim], dict[str, Any]]:
     """The exercise and the lines, in float64."""
     book = sweep(exercise, *RANGE, starts, steps, RATE)
@@ -204,19 +198,32 @@ def settle(params: Any, split: Split, starts: int, steps: int, out: Path) -> tup
     ]
     # Nothing is random here: the interval is the figure.
     claims = [
-        Claim(f"exercise: {name}", unit, value, (value, value), 1, true, "about", tolerance, BOOK)
+        Claim(
+            f"exercise: {name}",
+            unit=unit,
+            measured=value,
+            ci95=(value, value),
+            seeds=1,
+            published=true,
+            relation="about",
+            tolerance=tolerance,
+            source=BOOK,
+        )
         for name, unit, value, true, tolerance in rows
     ]
-    right_side = [100 * np.mean(line.basins == np.searchsorted(line.maxima, line.starts)) for line in lines]
-    off = [np.abs(line.borders[:, None] - line.maxima[None]).min(axis=1).max(initial=0.0) for line in lines]
+    minima = np.array([len(line.minima) for line in lines])
+    own_side = np.array([100 * np.mean(line.basins == np.searchsorted(line.maxima, line.starts)) for line in lines])
+    off = np.array([np.abs(line.borders[:, None] - line.maxima[None]).min(axis=1).max(initial=0.0) for line in lines])
     losses = [np.interp(line.minima, line.grid, line.curve) for line in lines]
-    lowest = [100 * np.mean(line.basins == found.argmin()) for line, found in zip(lines, losses, strict=True)]
+    lowest = np.array([100 * np.mean(line.basins == loss.argmin()) for line, loss in zip(lines, losses, strict=True)])
+    every = {"published": 100, "relation": "about", "tolerance": 1e-9, "source": SLOPE}
+    none = {"published": 0, "relation": "about", "tolerance": 1e-6, "source": SLOPE}
     claims += [
-        mean("network: minima on the line", "", [len(line.minima) for line in lines], 2, "at least", None, DECK),
-        mean("network: starts that reach the minimum of their side", "%", right_side, 100, "about", 1e-9, SLOPE),
-        mean("network: furthest border from a maximum", "", off, 0, "about", 1e-6, SLOPE),
-        mean("network: starts that reach the lowest minimum", "%", lowest),
-        mean("network: highest minimum above the lowest", "nats", [np.ptp(found) for found in losses]),
+        Claim.mean("network: minima on the line", minima, published=2, relation="at least", source=DECK),
+        Claim.mean("network: starts that reach the minimum of their side", own_side, unit="%", **every),
+        Claim.mean("network: furthest border from a maximum", off, **none),
+        Claim.mean("network: starts that reach the lowest minimum", lowest, unit="%"),
+        Claim.mean("network: highest minimum above the lowest", np.array([*map(np.ptp, losses)]), unit="nats"),
     ]
     return claims, {"starts": starts, "steps": steps, "trained on": f"{EXAMPLES} points of mnist1d"}
 

@@ -27,7 +27,6 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-import scipy.stats
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
@@ -37,7 +36,7 @@ from mlpjax.data.mnist import load_mnist
 from mlpjax.plumbing.progress import progress_bar
 from mlpjax.plumbing.runs import Checkpoints
 from mlpjax.report.figures import BLUE, GREEN, STYLE, VERMILLION, png
-from mlpjax.stats import bootstrap_ci, quantile_band
+from mlpjax.stats import quantile_band
 
 MSE, CROSS_ENTROPY, CONTROL = "squared error", "cross-entropy", "squared error, 10 x rate"
 SOURCE = "STAT 453 (2020), lecture 8, one run"
@@ -80,23 +79,6 @@ def train(dataset: Dataset, seeds: int, epochs: int, out: Path) -> dict[str, His
     return dict(zip((MSE, CONTROL, CROSS_ENTROPY), histories, strict=True))
 
 
-def measured(name: str, unit: str, values: np.ndarray) -> Claim:
-    """The mean over seeds, where nothing was published."""
-    return Claim(name, unit, float(values.mean()), bootstrap_ci(values), len(values))
-
-
-def reproduced(name: str, unit: str, values: np.ndarray, published: float, last_digit: float) -> Claim:
-    """The mean over seeds, beside the figure of a single published run.
-
-    One run says no more than where runs lie. So the tolerance is half the 95 % prediction interval for one more
-    run after ours, t sd sqrt(1 + 1/n), and half of the last digit that was printed.
-    """
-    n = len(values)
-    tolerance = scipy.stats.t.ppf(0.975, n - 1) * values.std(ddof=1) * np.sqrt(1 + 1 / n) + last_digit / 2
-    mean, ci95 = float(values.mean()), bootstrap_ci(values)
-    return Claim(name, unit, mean, ci95, n, published, "about", float(tolerance), SOURCE)
-
-
 def claims_of(groups: Mapping[str, History], published: bool) -> list[Claim]:
     """Accuracy and cost of each group, with the published figures if so wanted, and what the learning rate does."""
     claims = []
@@ -105,23 +87,23 @@ def claims_of(groups: Mapping[str, History], published: bool) -> list[Claim]:
         for split in ("train", "test"):
             name, values = f"{group}: {split} accuracy", 100 * history[f"{split}_accuracy"][:, -1]
             if published and group in ACCURACY:
-                claims.append(reproduced(name, "%", values, ACCURACY[group][split], 0.01))
+                beside = {"published": ACCURACY[group][split], "last_digit": 0.01, "source": SOURCE}
+                claims.append(Claim.reproduces(name, values, unit="%", **beside))
             else:
-                claims.append(measured(name, "%", values))
+                claims.append(Claim.mean(name, values, unit="%"))
         if published and group in COST:
             for epoch in CLAIMED_EPOCHS:
                 name, values = f"{group}: cost after epoch {epoch}", history["train_loss"][:, epoch]
-                claims.append(reproduced(name, "", values, COST[group][epoch], 1e-4))
+                beside = {"published": COST[group][epoch], "last_digit": 1e-4, "source": SOURCE}
+                claims.append(Claim.reproduces(name, values, **beside))
+    more = {"published": 0, "relation": "at least", "source": SOURCE}
     gap, rest = accuracy[CROSS_ENTROPY] - accuracy[MSE], accuracy[CROSS_ENTROPY] - accuracy[CONTROL]
     return [
         *claims,
-        Claim(
-            "test accuracy, cross-entropy above squared error at one learning rate",
-            "points", float(gap.mean()), bootstrap_ci(gap), len(gap), 0, "at least", source=SOURCE,
-        ),
-        measured("test accuracy, cross-entropy above squared error at 10 x its learning rate", "points", rest),
-        measured("share of the gap that goes with the learning rate", "%", 100 * (1 - rest / gap)),
-    ]  # fmt: skip
+        Claim.mean("test accuracy, cross-entropy above squared error at one learning rate", gap, unit="points", **more),
+        Claim.mean("test accuracy, cross-entropy above squared error at 10 x its learning rate", rest, unit="points"),
+        Claim.mean("share of the gap that goes with the learning rate", 100 * (1 - rest / gap), unit="%"),
+    ]
 
 
 @mpl.rc_context(STYLE)

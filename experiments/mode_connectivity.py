@@ -106,11 +106,6 @@ def rise(values: np.ndarray) -> np.ndarray:
     return values.max(axis=1) - np.maximum(values[:, 0], values[:, -1])
 
 
-def mean(name: str, unit: str, values: np.ndarray, *published: Any) -> Claim:
-    """The mean over pairs, beside what was published, if anything."""
-    return Claim(name, unit, float(values.mean()), bootstrap_ci(values), len(values), *published)
-
-
 def claims_of(profiles: Profiles, away: dict[str, np.ndarray]) -> list[Claim]:
     """Rises and barriers of the three paths, and how much lower those of the curves are."""
     claims = []
@@ -118,18 +113,20 @@ def claims_of(profiles: Profiles, away: dict[str, np.ndarray]) -> list[Claim]:
         profile = profiles[path]
         for what, unit in UNITS.items():
             published = PUBLISHED.get(path, {}).get(what)
-            beside = () if published is None else (published, "at most", None, SOURCE)
-            claims.append(mean(f"{path}: rise of the {what}", unit, rise(profile[what]), *beside))
-        barriers = {
-            above: np.array([float(barrier(jnp.asarray(T), jnp.asarray(row), above)) for row in profile["train loss"]])
-            for above in ("chord", "mean")
-        }
-        claims += [mean(f"{path}: barrier of the train loss above the {n}", "nats", b) for n, b in barriers.items()]
+            beside = {} if published is None else {"published": published, "relation": "at most", "source": SOURCE}
+            claims.append(Claim.mean(f"{path}: rise of the {what}", rise(profile[what]), unit=unit, **beside))
+        for above in ("chord", "mean"):
+            barriers = [float(barrier(jnp.asarray(T), jnp.asarray(row), above)) for row in profile["train loss"]]
+            name = f"{path}: barrier of the train loss above the {above}"
+            claims.append(Claim.mean(name, np.array(barriers), unit="nats"))
+    more = {"published": 0, "relation": "at least", "source": SOURCE}
     straight = rise(profiles["line"]["train loss"])
     for curve in CURVES:
         lower = straight - rise(profiles[curve]["train loss"])
-        claims.append(mean(f"rise of the train loss, line above {curve}", "nats", lower, 0, "at least", None, SOURCE))
-        claims.append(mean(f"{curve}: distance of the bend from the line's middle", "half lines", away[curve]))
+        claims += [
+            Claim.mean(f"rise of the train loss, line above {curve}", lower, unit="nats", **more),
+            Claim.mean(f"{curve}: distance of the bend from the line's middle", away[curve], unit="half lines"),
+        ]
     return claims
 
 

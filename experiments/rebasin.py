@@ -57,7 +57,7 @@ from mlpjax.landscape.mode_connectivity import barrier, line
 from mlpjax.landscape.symmetries import act, random_element
 from mlpjax.plumbing.progress import progress_bar
 from mlpjax.report.figures import BLUE, SPLIT_COLOURS, STYLE, VERMILLION, png
-from mlpjax.stats import bootstrap_ci, wilson_ci
+from mlpjax.stats import bootstrap_ci
 from mlpjax.typing import Params
 
 T = np.linspace(0, 1, 25, dtype=np.float32)
@@ -133,9 +133,9 @@ def compare(model: MLP, recipe: Recipe, dataset: Dataset, seeds: int) -> tuple[P
     return Pairs(loss, error, trained.history["train_loss"][:, -1].astype(float), passes), trained.params
 
 
-def planted(model: MLP, params: Params, seeds: int) -> tuple[int, np.ndarray]:
-    """Match every network to itself moved by a random element: how many elements are found, and in how many passes."""
-    found, passes = 0, []
+def planted(model: MLP, params: Params, seeds: int) -> tuple[np.ndarray, np.ndarray]:
+    """Match every network to itself moved by a random element: whether it is found, and in how many passes."""
+    found, passes = [], []
     for seed in range(seeds):
         a = network(params, seed)
         element_key, match_key = jax.random.split(jax.random.key(seed))
@@ -145,34 +145,32 @@ def planted(model: MLP, params: Params, seeds: int) -> tuple[int, np.ndarray]:
         back = [
             np.asarray(units.order)[np.asarray(mine.order)] for units, mine in zip(element, again.element, strict=True)
         ]
-        found += all((order == np.arange(len(order))).all() for order in back)
+        found.append(all((order == np.arange(len(order))).all() for order in back))
         passes.append(again.passes)
-    return found, np.array(passes)
+    return np.array(found), np.array(passes)
 
 
-def mean(name: str, unit: str, values: np.ndarray, *published: Any) -> Claim:
-    """The mean over pairs, beside what was published, if anything."""
-    return Claim(name, unit, float(values.mean()), bootstrap_ci(values), len(values), *published)
-
-
-def claims_of_matching(group: str, pairs: Pairs, found: int, passes: np.ndarray, published: bool = True) -> list[Claim]:
+def claims_of_matching(
+    group: str, pairs: Pairs, found: np.ndarray, passes: np.ndarray, published: bool = True
+) -> list[Claim]:
     """Barriers before and after matching, and what became of planted elements; beside published figures, or not."""
     claims = []
     for when, split in itertools.product(WHEN, SPLITS):
         for above in ("chord", "mean"):
-            zero = (0, "about", 0.02, AINSWORTH) if published and (when, above) == ("after", "mean") else ()
+            zero = {"published": 0, "relation": "about", "tolerance": 0.02, "source": AINSWORTH}
+            beside = zero if published and (when, above) == ("after", "mean") else {}
             name = f"{group}, {split} loss, barrier above the {above}, {when} matching"
-            claims.append(mean(name, "nats", pairs.barriers(when, split, above), *zero))
-        line = (2, {"before": "at least", "after": "at most"}[when], None, FRANKLE) if published else ()
+            claims.append(Claim.mean(name, pairs.barriers(when, split, above), unit="nats", **beside))
+        relation = {"before": "at least", "after": "at most"}[when]
+        line = {"published": 2, "relation": relation, "source": FRANKLE} if published else {}
         name = f"{group}, {split} error, barrier above the mean, {when} matching"
-        claims.append(mean(name, "points", pairs.barriers(when, split, "mean", "error"), *line))
-    share, interval = 100 * found / len(passes), tuple(100 * end for end in wilson_ci(found, len(passes)))
-    four = (4, "at most", None, PASSES) if published else ()
+        claims.append(Claim.mean(name, pairs.barriers(when, split, "mean", "error"), unit="points", **line))
+    four = {"published": 4, "relation": "at most", "source": PASSES} if published else {}
     return [
         *claims,
-        Claim(f"{group}, planted elements found again", "%", share, interval, len(passes)),
-        mean(f"{group}, passes to find them", "", passes.astype(float), *four),
-        mean(f"{group}, passes to match two networks", "", pairs.passes.astype(float)),
+        Claim.share(f"{group}, planted elements found again", found),
+        Claim.mean(f"{group}, passes to find them", passes, **four),
+        Claim.mean(f"{group}, passes to match two networks", pairs.passes),
     ]
 
 
@@ -195,9 +193,9 @@ def claims_of_widths(widths: Sequence[int], found: Sequence[Pairs], published: b
     barriers = np.stack([pairs.barriers("before", "train", "chord") for pairs in found])
     what, rows = "one hidden layer, train loss, barrier above the chord", np.arange(barriers.shape[1])
     highest = barriers[peaks_elsewhere(barriers), rows]
-    more = (0, "at least", None, ENTEZARI) if published else ()
+    more = {"published": 0, "relation": "at least", "source": ENTEZARI} if published else {}
     claims = [
-        mean(f"{what}, before matching: {name}", "nats", highest - barriers[place], *more)
+        Claim.mean(f"{what}, before matching: {name}", highest - barriers[place], unit="nats", **more)
         for name, place in (
             (f"rise from {widths[0]} units to the peak", 0),
             (f"fall from the peak to {widths[-1]}", -1),
@@ -208,12 +206,13 @@ def claims_of_widths(widths: Sequence[int], found: Sequence[Pairs], published: b
         return float(np.log2(widths[int(barriers[:, rows.astype(int)].mean(axis=1).argmax())]))
 
     fits = just_fits([pairs.train_loss for pairs in found])
-    near = () if fits is None or not published else (float(np.log2(widths[fits])), "about", 1, ENTEZARI)
-    name = f"{what}, before matching: units at the peak"
-    claims.append(Claim(name, "log2 units", peak(rows), bootstrap_ci(rows, peak), len(rows), *near))
+    near = {}
+    if fits is not None and published:
+        near = {"published": float(np.log2(widths[fits])), "relation": "about", "tolerance": 1, "source": ENTEZARI}
+    claims.append(Claim.of(f"{what}, before matching: units at the peak", rows, peak, unit="log2 units", **near))
     for place, when in itertools.product(sorted({0, fits or 0, len(widths) - 1}), WHEN):
         values = found[place].barriers(when, "train", "chord")
-        claims.append(mean(f"{what}, {when} matching: {widths[place]} units", "nats", values))
+        claims.append(Claim.mean(f"{what}, {when} matching: {widths[place]} units", values, unit="nats"))
     return claims
 
 

@@ -45,7 +45,7 @@ from mlpjax.landscape.minima import Certificate, Kind, Polished, classify, polis
 from mlpjax.plumbing.progress import progress_bar
 from mlpjax.report import figures
 from mlpjax.seeds import Work, map_seeds, run
-from mlpjax.stats import bootstrap_ci, wilson_ci
+from mlpjax.stats import wilson_ci
 
 TEACHERS = (6, 7, 8, 9, 10)
 STEP = 0.1
@@ -223,32 +223,28 @@ def catalogue_of(shape: Shape) -> list[Entry]:
     )
 
 
-def rate(name: str, count: int, seeds: int, *published: Any) -> Claim:
-    """A share of the seeds, in %."""
-    low, high = (100 * end for end in wilson_ci(count, seeds))
-    return Claim(name, "%", 100 * count / seeds, (low, high), seeds, *published)
-
-
 def claims_of(shape: Shape, entries: list[Entry]) -> list[Claim]:
     """How often a spurious minimum is found, and that it is one."""
     name, extra = shape.name, shape.students - shape.teachers
-    count = len(shape.spurious)
-    published: tuple[Any, ...] = ()
+    published: dict[str, Any] = {}
     if not extra:
         # The published rate's own interval is lopsided: its shorter arm is the stricter tolerance.
         found = RATES[shape.teachers]
         tolerance = min(abs(found / 1000 - end) for end in wilson_ci(found, 1000))
-        published = (found / 10, "about", 100 * tolerance, ARTICLE)
+        published = {"published": found / 10, "relation": "about", "tolerance": 100 * tolerance, "source": ARTICLE}
     elif shape.teachers in NONE_FOUND:
-        published = (100 * wilson_ci(0, 1000)[1], "at most", None, f"{ARTICLE}, code: none in 1,000 runs")
-    claims = [rate(f"{name}: spurious minima", count, shape.seeds, *published)]
-    if not extra:
-        certified = int(np.sum(shape.found.kind == Kind.MINIMUM))
-        claims.append(rate(f"{name}: certified minima, spurious or not", certified, shape.seeds))
+        most = 100 * wilson_ci(0, 1000)[1]
+        published = {"published": most, "relation": "at most", "source": f"{ARTICLE}, code: none in 1,000 runs"}
+    spurious = np.isin(np.arange(shape.seeds), shape.rows[shape.spurious])
+    claims = [Claim.share(f"{name}: spurious minima", spurious, **published)]
+    if not extra:  # then all are polished
+        claims.append(Claim.share(f"{name}: certified minima, spurious or not", shape.found.kind == Kind.MINIMUM))
     if entries:
-        least = float(shape.found.eigenvalues[shape.spurious, 0].min())
-        claims.append(Claim(f"{name}: smallest eigenvalue of a spurious minimum", "", least, None, count))
-        claims.append(Claim(f"{name}: distinct spurious minima", "", len(entries), None, count))
+        least, count = float(shape.found.eigenvalues[shape.spurious, 0].min()), int(spurious.sum())
+        claims += [
+            Claim(f"{name}: smallest eigenvalue of a spurious minimum", measured=least, ci95=None, seeds=count),
+            Claim(f"{name}: distinct spurious minima", measured=len(entries), ci95=None, seeds=count),
+        ]
     if (shape.teachers, shape.students) == (7, 7) and entries:
         claims += claims_of_seven(shape, entries[0])
     return claims
@@ -265,17 +261,7 @@ def claims_of_seven(shape: Shape, entry: Entry) -> list[Claim]:
     loss = population_loss(jnp.asarray(published_minimum()), jnp.eye(7, dtype=jnp.float64))
     rows["loss, of the published weights"] = (shape.polished.loss[places], float(loss))
     return [
-        Claim(
-            f"{shape.name}, {name}",
-            "",
-            float(values.mean()),
-            bootstrap_ci(values),
-            len(values),
-            value,
-            "about",
-            1e-8,
-            CODE,
-        )
+        Claim.mean(f"{shape.name}, {name}", values, published=value, relation="about", tolerance=1e-8, source=CODE)
         for name, (values, value) in rows.items()
     ]
 

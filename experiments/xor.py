@@ -38,7 +38,7 @@ from mlpjax.plumbing.progress import progress_bar
 from mlpjax.recipe import Recipe
 from mlpjax.report import figures
 from mlpjax.seeds import Member, Trained, Work, apply_sweep, make_members, map_seeds, run, train_many
-from mlpjax.stats import bootstrap_ci, wilson_ci
+from mlpjax.stats import wilson_ci
 from mlpjax.train import Batch, TrainState, init_state, make_train_step
 
 BLOB_RECIPE = Recipe(optimizer="sgd", learning_rate=0.1, batch_size=None, epochs=25)
@@ -48,6 +48,7 @@ BLOB_MODELS = {
 }
 PRINTED = 24  # steps behind the last cost that the notebook prints
 PUBLISHED_LOSS = {"linear": 0.6927, "ReLU": 0.3594}
+COURSE, PLANAR = "STAT 453 (2021), L09", "Minsky and Papert (1969): a line gets three of four"
 
 POINTS = Batch(
     np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32), np.array([0, 1, 1, 0], np.int32), np.ones(4, np.float32)
@@ -119,21 +120,25 @@ def blobs(seeds: int, draws: int, out: Path) -> list[Claim]:
     # 2 n (ln 2 - loss) is chi-squared with 3 degrees of freedom (Wilks): two standard deviations are sqrt(6) / n.
     linear_tolerance = math.sqrt(6) / len(dataset.train.y)
     # One published seed agrees where it is no further off than 95 % of single seeds are.
-    relu_tolerance = np.ptp(np.quantile(losses["ReLU"], [0.025, 0.975])) / 2
+    relu_tolerance = float(np.ptp(np.quantile(losses["ReLU"], [0.025, 0.975]))) / 2
     # Two standard deviations of the share that guessing gets right.
     guess_tolerance = 100 / math.sqrt(len(dataset.train.y))
-    course, planar = "STAT 453 (2021), L09", "Minsky and Papert (1969): a line gets three of four"
-    rows: list[tuple[Any, ...]] = [
-        ("linear network, loss", "nats", losses["linear"], PUBLISHED_LOSS["linear"], "about", linear_tolerance, course),
-        ("linear network, accuracy", "%", accuracies["linear"], 50.0, "about", guess_tolerance, "chance"),
-        ("ReLU network, loss", "nats", losses["ReLU"], PUBLISHED_LOSS["ReLU"], "about", float(relu_tolerance), course),
-        ("ReLU network, accuracy", "%", accuracies["ReLU"], 75.0, "at least", None, planar),
-        ("best line, accuracy over draws of the points", "%", lines),
-        ("quadrant rule, accuracy over draws of the points", "%", quadrants),
-    ]
+    linear = {
+        "published": PUBLISHED_LOSS["linear"],
+        "relation": "about",
+        "tolerance": linear_tolerance,
+        "source": COURSE,
+    }
+    relu = {"published": PUBLISHED_LOSS["ReLU"], "relation": "about", "tolerance": relu_tolerance, "source": COURSE}
+    chance = {"published": 50.0, "relation": "about", "tolerance": guess_tolerance, "source": "chance"}
+    three_of_four = {"published": 75.0, "relation": "at least", "source": PLANAR}
     return [
-        Claim(f"blobs: {name}", unit, float(values.astype(float).mean()), bootstrap_ci(values), len(values), *published)
-        for name, unit, values, *published in rows
+        Claim.mean("blobs: linear network, loss", losses["linear"], unit="nats", **linear),
+        Claim.mean("blobs: linear network, accuracy", accuracies["linear"], unit="%", **chance),
+        Claim.mean("blobs: ReLU network, loss", losses["ReLU"], unit="nats", **relu),
+        Claim.mean("blobs: ReLU network, accuracy", accuracies["ReLU"], unit="%", **three_of_four),
+        Claim.mean("blobs: best line, accuracy over draws of the points", lines, unit="%"),
+        Claim.mean("blobs: quadrant rule, accuracy over draws of the points", quadrants, unit="%"),
     ]
 
 
@@ -152,20 +157,15 @@ def four_points(seeds: int, others: int, out: Path) -> tuple[list[Claim], float]
     rate_tolerance = 100 * min(abs(25 / 30 - end) for end in wilson_ci(25, 30))
     claims = []
     for name, epochs in solved_at.items():
-        solved, count = epochs[epochs > 0], len(epochs)
-        low, high = (100 * end for end in wilson_ci(len(solved), count))
-        rows: list[tuple[Any, ...]] = [
-            ("seeds that solve it", "%", 100 * len(solved) / count, (low, high), count, 250 / 3, rate_tolerance)
-        ]
+        solved, group = epochs[epochs > 0], f"four points, error is {name}"
+        beside = {"published": 250 / 3, "relation": "about", "tolerance": rate_tolerance, "source": REPORT}
+        claims.append(Claim.share(f"{group}: seeds that solve it", epochs > 0, **beside))
         if len(solved):
             # The published median, of 25 runs, agrees where it is no further off than 95 % of such medians are.
             medians = np.median(np.random.default_rng(0).choice(solved, (10_000, 25)), axis=1)
             tolerance = float(np.ptp(np.quantile(medians, [0.025, 0.975]))) / 2
-            median, interval = float(np.median(solved)), bootstrap_ci(solved, np.median)
-            rows.append(("median of these", "epochs", median, interval, len(solved), PUBLISHED_MEDIAN, tolerance))
-        for what, unit, measured, ci95, runs, published, tolerance in rows:
-            what = f"four points, error is {name}: {what}"
-            claims.append(Claim(what, unit, measured, ci95, runs, published, "about", tolerance, REPORT))
+            beside = {"published": PUBLISHED_MEDIAN, "relation": "about", "tolerance": tolerance, "source": REPORT}
+            claims.append(Claim.median(f"{group}: median of these", solved, unit="epochs", **beside))
     return claims, 1e6 * float(seconds.sum()) / (len(rates) * POINTS_RECIPE.epochs)
 
 

@@ -51,7 +51,7 @@ from mlpjax.plumbing.progress import progress_bar
 from mlpjax.recipe import Recipe
 from mlpjax.report import figures
 from mlpjax.seeds import Member, Work, make_members, map_seeds, run
-from mlpjax.stats import bootstrap_ci, wilson_ci
+from mlpjax.stats import wilson_ci
 from mlpjax.train import Batch, TrainState, init_state, make_train_step, objective
 
 CORNERS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
@@ -192,27 +192,23 @@ def claims_of(name: str, ends: Ends) -> list[Claim]:
     """What became of the networks of one setting."""
     seeds, setting = len(ends.solved), SETTINGS[name]
     bad, kind = ends.found.loss > BAD, ends.found.kind
-    theory: tuple[Any, ...] = ()
+    theory: dict[str, Any] = {}
     if setting.model is SIGMOIDS:  # none: no more of them than so many seeds may miss
-        theory = (0.0, "about", 100 * wilson_ci(0, seeds)[1], THEORY)
+        most = 100 * wilson_ci(0, seeds)[1]
+        theory = {"published": 0.0, "relation": "about", "tolerance": most, "source": THEORY}
     still = np.isin(kind, [Kind.MINIMUM, Kind.DEGENERATE, Kind.SADDLE])
-    rows: dict[str, tuple[Any, ...]] = {
-        "solved by training": (ends.solved,),
-        "good after polishing": (~bad,),
-        "bad, and a certified strict minimum": (bad & (kind == Kind.MINIMUM), *theory),
-        "bad, and stationary at finite weights": (bad & still, *theory),
-        "bad, and on the way to infinity": (bad & (kind == Kind.RUNAWAY),),
-        "not stationary within the budget": (kind == Kind.NOT_STATIONARY,),
-    }
-    claims = []
-    for what, (hits, *published) in rows.items():
-        low, high = (100 * end for end in wilson_ci(int(hits.sum()), seeds))
-        claims.append(Claim(f"{name}: {what}", "%", 100 * float(hits.mean()), (low, high), seeds, *published))
+    claims = [
+        Claim.share(f"{name}: solved by training", ends.solved),
+        Claim.share(f"{name}: good after polishing", ~bad),
+        Claim.share(f"{name}: bad, and a certified strict minimum", bad & (kind == Kind.MINIMUM), **theory),
+        Claim.share(f"{name}: bad, and stationary at finite weights", bad & still, **theory),
+        Claim.share(f"{name}: bad, and on the way to infinity", bad & (kind == Kind.RUNAWAY)),
+        Claim.share(f"{name}: not stationary within the budget", kind == Kind.NOT_STATIONARY),
+    ]
     finite = ends.found.flat[~bad & (kind == Kind.DEGENERATE)]
     if setting.recipe.label_smoothing and len(finite):
-        what = f"{name}: flat directions of a good end"
-        source = "9 weights less 4 outputs"
-        claims.append(Claim(what, "", float(finite.mean()), bootstrap_ci(finite), len(finite), 5, "about", 0, source))
+        five = {"published": 5, "relation": "about", "tolerance": 0, "source": "9 weights less 4 outputs"}
+        claims.append(Claim.mean(f"{name}: flat directions of a good end", finite, **five))
     return claims
 
 

@@ -155,40 +155,37 @@ def lowest_noise(name: str, noise: np.ndarray, values: np.ndarray, limit: float)
         mean = values[:, seeds.astype(int)].mean(axis=1)
         return lowest(noise, mean <= mean[-1] + limit)
 
-    seeds = np.arange(values.shape[1])
-    return Claim(name, "of He's scale", statistic(seeds), bootstrap_ci(seeds, statistic), len(seeds))
-
-
-def mean(name: str, unit: str, values: np.ndarray, *published: Any) -> Claim:
-    """The mean over seeds, beside what theory says, if anything."""
-    return Claim(name, unit, float(values.mean()), bootstrap_ci(values), len(values), *published)
+    return Claim.of(name, np.arange(values.shape[1]), statistic, unit="of He's scale")
 
 
 def claims_of(name: str, noise: np.ndarray, he: dict[int, Outcome], equal: Outcome, one: Outcome) -> list[Claim]:
     """What is claimed of one activation: He's start at rising noise by epochs, equal constants, one hidden unit."""
     late = he[max(he)]
+    one_unit = {"published": 1, "relation": "about", "tolerance": 0, "source": SYMMETRY}
+    still = {"published": 0, "relation": "about", "tolerance": 0, "source": THEORY}
+    # 90 % is exact: one answer for all of ten classes of one size. The tolerance is float32's rounding.
+    guess = {"published": 90, "relation": "about", "tolerance": 1e-4, "source": THEORY}
     if name == "sigmoid":
         claims = [
-            mean("sigmoid, zero start: distinct hidden units", "", late.distinct[0], 1, "about", 0, SYMMETRY),
-            mean("sigmoid, zero start: rank of the hidden layer", "", late.rank[0], 1, "about", 0, SYMMETRY),
-            mean("sigmoid, zero start: test error", "%", late.error[0]),
+            Claim.mean("sigmoid, zero start: distinct hidden units", late.distinct[0], **one_unit),
+            Claim.mean("sigmoid, zero start: rank of the hidden layer", late.rank[0], **one_unit),
+            Claim.mean("sigmoid, zero start: test error", late.error[0], unit="%"),
         ]
     else:
-        # 90 % is exact: one answer for all of ten classes of one size. The tolerance is float32's rounding.
         claims = [
-            mean(f"{name}, zero start: largest hidden weight", "", late.weight[0], 0, "about", 0, THEORY),
-            mean(f"{name}, zero start: rank of the hidden layer", "", late.rank[0], 0, "about", 0, THEORY),
-            mean(f"{name}, zero start: test error", "%", late.error[0], 90, "about", 1e-4, THEORY),
+            Claim.mean(f"{name}, zero start: largest hidden weight", late.weight[0], **still),
+            Claim.mean(f"{name}, zero start: rank of the hidden layer", late.rank[0], **still),
+            Claim.mean(f"{name}, zero start: test error", late.error[0], unit="%", **guess),
         ]
     units = f"{name}, equal constants: distinct hidden units"
     claims += [
-        mean(units, "", equal.distinct.max(axis=0), 1, "about", 0, SYMMETRY),
-        mean(f"{units} to the last bit", "", equal.unequal.max(axis=0)),
-        mean(f"{name}, equal constants: rank of the hidden layer", "", equal.rank.max(axis=0), 1, "about", 0, SYMMETRY),
-        mean(f"{name}, equal constants: lowest test error of any", "%", equal.error.min(axis=0)),
-        mean(f"{name}, one hidden unit: test error", "%", one.error[0]),
-        mean(f"{name}, He's start: test error", "%", late.error[-1]),
-        mean(f"{name}, He's start: rank of the hidden layer", "", late.rank[-1]),
+        Claim.mean(units, equal.distinct.max(axis=0), **one_unit),
+        Claim.mean(f"{units} to the last bit", equal.unequal.max(axis=0)),
+        Claim.mean(f"{name}, equal constants: rank of the hidden layer", equal.rank.max(axis=0), **one_unit),
+        Claim.mean(f"{name}, equal constants: lowest test error of any", equal.error.min(axis=0), unit="%"),
+        Claim.mean(f"{name}, one hidden unit: test error", one.error[0], unit="%"),
+        Claim.mean(f"{name}, He's start: test error", late.error[-1], unit="%"),
+        Claim.mean(f"{name}, He's start: rank of the hidden layer", late.rank[-1]),
     ]
     for epochs, outcome in he.items():
         lowest = f"{name}, {epochs} epochs: lowest noise"
@@ -302,7 +299,10 @@ def gradient_claims(name: str, table: GradientTable) -> list[Claim]:
         ("zero start: zero gradients of hidden kernel", hidden["kernel"], 100),
         ("after a step: zero gradients of hidden bias", later["bias"], learns),
     ]
-    return [mean(f"{name}, {what}", "%", share, still, "about", 0, THEORY) for what, share, still in rows]
+    return [
+        Claim.mean(f"{name}, {what}", share, unit="%", published=still, relation="about", tolerance=0, source=THEORY)
+        for what, share, still in rows
+    ]
 
 
 def parting_claims(name: str, noise: np.ndarray, parted: np.ndarray, theory: float | None) -> list[Claim]:
@@ -314,17 +314,21 @@ def parting_claims(name: str, noise: np.ndarray, parted: np.ndarray, theory: flo
     if not counted.any():
         return []
     noise, steps = noise[counted], parted[counted]
-    claims = [mean(f"{name}: steps until the units part, from noise of {noise[0]:.0e}", "steps", steps[0])]
+    claims = [Claim.mean(f"{name}: steps until the units part, from noise of {noise[0]:.0e}", steps[0], unit="steps")]
     if len(noise) < 4:
         return claims
     decades = -np.log10(noise)
     half = len(decades) // 2
     slopes = [np.polyfit(decades[rows], steps[rows], 1)[0] for rows in (slice(None), slice(half), slice(half, None))]
-    published = () if theory is None else (theory, "about", 0.1 * theory, LINEAR)
-    claims.append(mean(f"{name}: steps to part, for each tenth of noise", "steps", slopes[0], *published))
-    ratio = slopes[1] / slopes[2]
-    claims.append(mean(f"{name}: the same at low noise, to that at high noise", "", ratio, 1, "about", 0.1, LOGARITHM))
-    return claims
+    published = {}
+    if theory is not None:
+        published = {"published": theory, "relation": "about", "tolerance": 0.1 * theory, "source": LINEAR}
+    constant = {"published": 1, "relation": "about", "tolerance": 0.1, "source": LOGARITHM}
+    return [
+        *claims,
+        Claim.mean(f"{name}: steps to part, for each tenth of noise", slopes[0], unit="steps", **published),
+        Claim.mean(f"{name}: the same at low noise, to that at high noise", slopes[1] / slopes[2], **constant),
+    ]
 
 
 @mpl.rc_context(STYLE)

@@ -12,9 +12,28 @@ from mlpjax.claims.runner import SKIPPED, write_results
 from mlpjax.errors import UserError
 
 CLAIMS = [
-    Claim("dropout test error", "%", 1.7, (1.66, 1.74), 64, 1.8, "at most", source="ISLR 10.2"),
-    Claim("ridge | test error", "%", 2.0, (1.9, 2.1), 64, 2.3, "about", 0.1, "ISLR 10.2"),
-    Claim("parameters", "", 235146, None, 1),
+    Claim(
+        "dropout test error",
+        unit="%",
+        measured=1.7,
+        ci95=(1.66, 1.74),
+        seeds=64,
+        published=1.8,
+        relation="at most",
+        source="ISLR 10.2",
+    ),
+    Claim(
+        "ridge | test error",
+        unit="%",
+        measured=2.0,
+        ci95=(1.9, 2.1),
+        seeds=64,
+        published=2.3,
+        relation="about",
+        tolerance=0.1,
+        source="ISLR 10.2",
+    ),
+    Claim("parameters", measured=235146, ci95=None, seeds=1),
 ]
 
 
@@ -60,7 +79,17 @@ def body(seeds: int, quick: bool, out: Path) -> tuple[list[Claim], dict[str, Any
     if seeds == 13:
         raise UserError("13 seeds bring bad luck: give another number")
     (out / "lucky.png").write_bytes(b"")
-    return [Claim("solved", "%", 50.0, (40.0, 60.0), seeds, 50.0, "at least", source="[1]")], {"quick": quick}
+    solved = Claim(
+        "solved",
+        unit="%",
+        measured=50.0,
+        ci95=(40.0, 60.0),
+        seeds=seeds,
+        published=50.0,
+        relation="at least",
+        source="[1]",
+    )
+    return [solved], {"quick": quick}
 
 
 def run(*argv: str) -> None:

@@ -99,7 +99,10 @@ def test_the_peak_for_a_pair_is_chosen_without_it(experiment: ModuleType) -> Non
 
 def test_claims_of_matching_compare_with_what_was_published(experiment: ModuleType) -> None:
     pairs = fake(experiment, before=1.0, after=0.0, train_loss=0.1)
-    claims = {claim.name: claim for claim in experiment.claims_of_matching("3 x 512", pairs, 2, np.array([3, 5]))}
+    claims = {
+        claim.name: claim
+        for claim in experiment.claims_of_matching("3 x 512", pairs, np.array([True, True]), np.array([3, 5]))
+    }
     assert claims["3 x 512, passes to find them"].verdict == "undecided"
     # The mean's barrier of a straight rise from 0.1 to 0.3 is 0.1: above 0.02, although nothing is in the way.
     assert claims["3 x 512, train loss, barrier above the mean, after matching"].verdict == "fails"

@@ -1,8 +1,15 @@
 """A claim: one measured figure beside the published one, and the verdict that follows from the two."""
 
 import math
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, Literal, TypeAlias, TypedDict, Unpack
+
+import numpy as np
+import scipy  # loads scipy.stats, which is slow, when it is first used
+from jaxtyping import Bool, Real
+
+from mlpjax.stats import bootstrap_ci, wilson_ci
 
 Relation: TypeAlias = Literal["at most", "at least", "about"]
 Verdict: TypeAlias = Literal["holds", "fails", "undecided", "new"]
@@ -43,9 +50,20 @@ def verdict(
     return "fails" if high < least or low > most else "undecided"
 
 
+class Published(TypedDict, total=False):
+    """What a measured figure stands beside; see `Claim`."""
+
+    published: Number | None
+    relation: Relation | None
+    tolerance: Number | None
+    source: str
+
+
 @dataclass(frozen=True)
 class Claim:
     """One measured figure, beside the published one where there is one.
+
+    `mean`, `median`, `share`, `reproduces` and `of` make it from one value per seed.
 
     Args:
         name: what was measured ("dropout test error").
@@ -64,7 +82,8 @@ class Claim:
     """
 
     name: str
-    unit: str
+    _: KW_ONLY
+    unit: str = ""
     measured: Number
     ci95: Interval | None
     seeds: int
@@ -93,6 +112,105 @@ class Claim:
     def verdict(self) -> Verdict:
         """What the interval says about the published figure; see the function `verdict`."""
         return verdict(self.ci95, self.published, self.relation, self.tolerance)
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        values: Real[np.ndarray, " seeds"],
+        statistic: Callable[..., Any],
+        *,
+        unit: str = "",
+        **published: Unpack[Published],
+    ) -> "Claim":
+        """A statistic over seeds, with its bootstrap interval.
+
+        Args:
+            name, unit, published: as for `Claim`.
+            values: one finite number per seed, in the claim's unit.
+            statistic: of an array of values, as `stats.bootstrap_ci` takes it.
+
+        Returns:
+            The claim; its `seeds` are as many as there are values.
+
+        Raises:
+            ValueError: no values, some that are not finite, or numbers that do not go together.
+        """
+        ci95 = bootstrap_ci(values, statistic)
+        # In the precision of its interval, outside of which it might be rounded.
+        measured = float(statistic(values.astype(np.float64)))
+        return cls(name, unit=unit, measured=measured, ci95=ci95, seeds=len(values), **published)
+
+    @classmethod
+    def mean(
+        cls, name: str, values: Real[np.ndarray, " seeds"], *, unit: str = "", **published: Unpack[Published]
+    ) -> "Claim":
+        """The mean over seeds; otherwise as `of`."""
+        return cls.of(name, values, np.mean, unit=unit, **published)
+
+    @classmethod
+    def median(
+        cls, name: str, values: Real[np.ndarray, " seeds"], *, unit: str = "", **published: Unpack[Published]
+    ) -> "Claim":
+        """The median over seeds; otherwise as `of`."""
+        return cls.of(name, values, np.median, unit=unit, **published)
+
+    @classmethod
+    def share(cls, name: str, hits: Bool[np.ndarray, " seeds"], **published: Unpack[Published]) -> "Claim":
+        """The share of the seeds of which something is true, in %, with Wilson's interval.
+
+        Args:
+            name, published: as for `Claim`, in %.
+            hits: of which seeds it is true.
+
+        Returns:
+            The claim.
+
+        Raises:
+            ValueError: no seeds, or numbers that do not go together.
+        """
+        low, high = wilson_ci(int(hits.sum()), len(hits))
+        measured, ci95 = 100 * float(hits.mean()), (100 * low, 100 * high)
+        return cls(name, unit="%", measured=measured, ci95=ci95, seeds=len(hits), **published)
+
+    @classmethod
+    def reproduces(
+        cls,
+        name: str,
+        values: Real[np.ndarray, " seeds"],
+        *,
+        unit: str = "",
+        published: Number,
+        last_digit: Number,
+        source: str,
+    ) -> "Claim":
+        """The mean over seeds, beside the figure of a single published run.
+
+        One run says no more than where runs lie. So the tolerance is half the 95 % prediction interval of one more
+        run after n of ours, and half of the last digit that was printed: t sd sqrt(1 + 1/n) + last_digit / 2.
+
+        Args:
+            name, unit, source: as for `Claim`.
+            values: one finite number per seed, in the claim's unit; at least two, not far from normal.
+            published: the figure of the one run, in the claim's unit.
+            last_digit: the worth of its last printed digit, above 0 (0.01 for 91.34).
+
+        Returns:
+            The claim, that the mean is about the published figure.
+
+        Raises:
+            ValueError: fewer than two values, or some that are not finite.
+
+        Source: Hahn and Meeker, Statistical Intervals (1991), chapter 4.
+        """
+        n = len(values)
+        if n < 2:
+            raise ValueError(f"{name}: {n} seeds; at least 2 are needed to tell how far runs lie apart")
+        reach = scipy.stats.t.ppf(0.975, n - 1) * values.astype(np.float64).std(ddof=1) * math.sqrt(1 + 1 / n)
+        tolerance = float(reach + last_digit / 2)
+        return cls.mean(
+            name, values, unit=unit, published=published, relation="about", tolerance=tolerance, source=source
+        )
 
     @classmethod
     def from_json(cls, stated: dict[str, Any]) -> "Claim":
