@@ -165,7 +165,7 @@ def run(
         return found["result"], found["seconds"]
 
     if group.index == 0:
-        store.claim({**(identity or {}), "shared": digest(shared), **_versions()})
+        store.claim({**(identity or {}), "data": digest(shared), **_versions()})
     group.barrier()
     wanted = row_digests(members)
     missing = _missing(wanted, store)

@@ -262,7 +262,7 @@ OTHER = dataclasses.replace(DATA, train=DATA.train._replace(x=DATA.train.x + np.
         ({"stop": lambda moment: moment.epoch > 2}, "stop None, not "),
         ({"task": lambda *parts: augmented(make_task(*parts), lambda _, x: x)}, "task make_task"),
         ({"snapshots": (2,)}, "observed snapshots not set, not "),
-        ({"dataset": OTHER}, "shared "),
+        ({"dataset": OTHER}, "data "),
     ],
 )
 def test_a_store_never_gives_the_networks_of_another_training(kept, arguments, said):
