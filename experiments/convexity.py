@@ -41,13 +41,12 @@ import numpy as np
 import optax
 from matplotlib.figure import Figure
 
-from mlpjax import MLP, Split, load, map_seeds
+from mlpjax import MLP, Recipe, Split, load, make_task, map_seeds, mean_loss, progress_bar
 from mlpjax.claims import Claim, run_experiment
 from mlpjax.landscape.convexity import Place, lowest_curvature, measure_chord, random_chords
-from mlpjax.landscape.objective import Objective, make_objective
-from mlpjax.plumbing.progress import progress_bar
-from mlpjax.recipe import LossName
+from mlpjax.losses import LossName
 from mlpjax.report.figures import BLUE, STYLE, VERMILLION, png
+from mlpjax.task import MeanLoss
 
 EXAMPLES = 1000
 RIDGE = 1e-3
@@ -85,13 +84,13 @@ class Problem(NamedTuple):
         return params
 
     @property
-    def objective(self) -> Objective:
+    def plain(self) -> MeanLoss:
         """The mean loss, without penalty."""
-        return make_objective(self.model, self.loss)
+        return mean_loss(make_task(self.model, Recipe(self.loss), self.data))
 
     def penalised(self, params: Any, data: Split) -> jax.Array:
         """The mean loss, with the penalty on all parameters."""
-        return self.objective(params, data) + RIDGE * optax.tree.norm(params, squared=True)
+        return self.plain(params, data) + RIDGE * optax.tree.norm(params, squared=True)
 
 
 class Ends(NamedTuple):
@@ -201,11 +200,11 @@ def settle(digits: Split, seeds: int, chords: int, out: Path) -> tuple[list[Clai
 
         def look(key: jax.Array, data: Split, problem: Problem = problem) -> tuple[Any, ...]:
             chords_key, point_key, lanczos_key = jax.random.split(key, 3)
-            found, place = random_chords(problem.objective, problem.draw, data, jax.random.split(chords_key, chords))
+            found, place = random_chords(problem.plain, problem.draw, data, jax.random.split(chords_key, chords))
             point = problem.draw(point_key)
-            lowest = lowest_curvature(problem.objective, point, data, lanczos_key)
+            lowest = lowest_curvature(problem.plain, point, data, lanczos_key)
             start, end = (jax.tree.map(lambda p, v, h=h: p + h * v[0], point, lowest.vectors) for h in (-REACH, REACH))
-            along = measure_chord(problem.objective, Place(start, end, HALF), data)
+            along = measure_chord(problem.plain, Place(start, end, HALF), data)
             return found, place, lowest.values[0], lowest.residuals[0], along
 
         with progress_bar(f"chords, {name}", "seeds") as on_progress:
@@ -267,7 +266,7 @@ def settle(digits: Split, seeds: int, chords: int, out: Path) -> tuple[list[Clai
     first, second = (jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), side) for side in places["own units reversed"])
     softmax = problems["softmax regression"]
     drawn = {
-        "softmax regression:\nthe random chord nearest to its curve": (softmax.objective, worst),
+        "softmax regression:\nthe random chord nearest to its curve": (softmax.plain, worst),
         "network:\nbetween a trained network\nand itself, its units reversed": (
             network.penalised,
             Place(first, second, HALF),
@@ -278,14 +277,14 @@ def settle(digits: Split, seeds: int, chords: int, out: Path) -> tuple[list[Clai
 
 
 @mpl.rc_context(STYLE)
-def draw(segments: dict[str, tuple[Objective, Place]], data: Split, gaps: dict[str, np.ndarray]) -> Figure:
+def draw(segments: dict[str, tuple[MeanLoss, Place]], data: Split, gaps: dict[str, np.ndarray]) -> Figure:
     """Loss and chord between two points, of a convex loss and of another; and how far chords lie above their curves."""
     figure = Figure(figsize=(17, 6.4))
     panels = figure.subplots(1, 3, width_ratios=(1, 1, 1.1))
     t = jnp.linspace(0, 1, 101)
     for axes, (title, (loss, (start, end, _))) in zip(panels, segments.items(), strict=False):
 
-        def along(s: jax.Array, loss: Objective = loss, start: Any = start, end: Any = end) -> jax.Array:
+        def along(s: jax.Array, loss: MeanLoss = loss, start: Any = start, end: Any = end) -> jax.Array:
             return loss(jax.tree.map(lambda a, b: (1 - s) * a + s * b, start, end), data)
 
         losses = np.asarray(jax.lax.map(along, t))

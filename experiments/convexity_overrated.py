@@ -40,9 +40,8 @@ from matplotlib.figure import Figure
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.svm import SVC
 
-from mlpjax import Split, load
+from mlpjax import Split, load, progress_bar
 from mlpjax.claims import Claim, run_experiment
-from mlpjax.plumbing.progress import progress_bar
 from mlpjax.report.figures import BLUE, STYLE, VERMILLION, png
 from mlpjax.stats import bootstrap_ci
 

@@ -32,12 +32,21 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from mlpjax import MLP, Dataset, Recipe, Split, load, map_seeds, scale, train_many
+from mlpjax import (
+    MLP,
+    Dataset,
+    Recipe,
+    Split,
+    Variables,
+    load,
+    make_task,
+    map_seeds,
+    mean_loss,
+    progress_bar,
+    train_many,
+)
 from mlpjax.claims import Claim, run_experiment
 from mlpjax.landscape.curvature import Spectrum, eigenpairs, gauss_newton_product, hessian_product, spectral_density
-from mlpjax.landscape.objective import make_objective
-from mlpjax.losses import cross_entropy
-from mlpjax.plumbing.progress import progress_bar
 from mlpjax.report.figures import BLUE, STYLE, VERMILLION, png
 from mlpjax.stats import quantile_band
 from mlpjax.typing import Params
@@ -86,10 +95,10 @@ def measure(dataset: Dataset, seeds: int, epochs: tuple[int, ...]) -> Spectra:
     classes = dataset.classes
     model = MLP((dataset.features, *HIDDEN, classes))
     with progress_bar(f"{classes} classes: training") as on_progress:
-        trained = train_many(
-            model, Recipe(epochs=epochs[-1]), dataset, range(seeds), snapshots=epochs, on_progress=on_progress
-        )
-    loss = make_objective(model, "cross_entropy")
+        recipe = Recipe(epochs=epochs[-1])
+        trained = train_many(model, recipe, dataset, range(seeds), snapshots=epochs, on_progress=on_progress)
+    task = make_task(model, recipe, dataset.train)
+    loss = mean_loss(task)
     top, steps = classes + MORE, classes + LANCZOS_STEPS
 
     def curvature(snapshots: Params, train: Split) -> tuple[Any, ...]:
@@ -101,8 +110,8 @@ def measure(dataset: Dataset, seeds: int, epochs: tuple[int, ...]) -> Spectra:
 
         params = jax.tree.map(lambda leaf: leaf[-1], snapshots)
         gauss_newton = gauss_newton_product(
-            lambda params, train: model.apply(params, scale(train.x)),
-            lambda outputs, train: jnp.mean(cross_entropy(outputs, jnp.asarray(train.y))),
+            lambda params, train: task.predict(Variables(params), task.prepare(train.x)),
+            lambda outputs, train: jnp.mean(task.losses(outputs, jnp.asarray(train.y))),
             params,
             train,
         )

@@ -38,10 +38,21 @@ from jaxtyping import Array, Float
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from mlpjax import MLP, Dataset, Recipe, Split, evaluate, load, map_seeds, train_many
+from mlpjax import (
+    MLP,
+    Dataset,
+    Recipe,
+    Split,
+    Variables,
+    evaluate,
+    load,
+    make_task,
+    map_seeds,
+    progress_bar,
+    train_many,
+)
 from mlpjax.claims import Claim, run_experiment
 from mlpjax.landscape.mode_connectivity import line
-from mlpjax.plumbing.progress import progress_bar
 from mlpjax.recipe import OptimizerName
 from mlpjax.report.figures import BLUE, GREEN, STYLE, VERMILLION, png
 from mlpjax.stats import quantile_band, wilson_ci
@@ -108,11 +119,11 @@ def train(
     with progress_bar(f"{model.name} {optimizer}, {epochs} epochs", "networks") as on_progress:
         rate = {"learning_rate": np.repeat(rates, seeds)}
         trained = train_many(model, recipe, dataset, networks, sweep=rate, snapshots=(0,), on_progress=on_progress)
-    alphas = jnp.linspace(0.0, 1.0, POINTS)
+    alphas, task = jnp.linspace(0.0, 1.0, POINTS), make_task(model, recipe, dataset.train)
 
     def walk(own: tuple[Params, Params], split: Split) -> tuple[Float[Array, " points"], Float[Array, ""]]:
         start, end = own
-        losses = line(lambda params: evaluate(model, recipe.loss, params, split)[0], start, end, alphas)
+        losses = line(lambda params: evaluate(task, Variables(params), split)["loss"], start, end, alphas)
         return losses, optax.tree.norm(optax.tree.sub(end, start)) / optax.tree.norm(start)
 
     with progress_bar(f"{model.name} {optimizer}, lines", "networks") as on_progress:

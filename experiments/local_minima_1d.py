@@ -33,10 +33,8 @@ import numpy as np
 import scipy.optimize
 from matplotlib.figure import Figure
 
-from mlpjax import MLP, Dataset, Recipe, Split, load, train_many
+from mlpjax import MLP, Dataset, Recipe, Split, load, make_task, mean_loss, progress_bar, train_many
 from mlpjax.claims import Claim, run_experiment
-from mlpjax.landscape.objective import make_objective
-from mlpjax.plumbing.progress import progress_bar
 from mlpjax.report.figures import BLUE, GREEN, ORANGE, PURPLE, SKY, STYLE, VERMILLION, png
 
 Curve: TypeAlias = Callable[[jax.Array], jax.Array]
@@ -169,7 +167,7 @@ def train_pairs(pairs: int) -> tuple[Any, Split]:
 
 def make_line(params: Any, pair: int, split: Split) -> Curve:
     """The loss on the line through the two networks of a pair."""
-    loss = make_objective(MODEL, RECIPE.loss)
+    loss = mean_loss(make_task(MODEL, RECIPE, split))
     first, second = (jax.tree.map(lambda leaf, row=row: leaf[row], params) for row in (2 * pair, 2 * pair + 1))
     return lambda s: loss(jax.tree.map(lambda a, b: (1 - s) * a + s * b, first, second), split)
 

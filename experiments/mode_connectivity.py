@@ -36,11 +36,23 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from mlpjax import MLP, Dataset, Recipe, Split, UserError, evaluate, load, map_seeds, train_many
+from mlpjax import (
+    MLP,
+    Dataset,
+    Recipe,
+    Split,
+    UserError,
+    Variables,
+    evaluate,
+    load,
+    make_task,
+    map_seeds,
+    mean_loss,
+    progress_bar,
+    train_many,
+)
 from mlpjax.claims import Claim, run_experiment
 from mlpjax.landscape.mode_connectivity import CURVES, barrier, fit_curve, line, on_curve
-from mlpjax.landscape.objective import make_objective
-from mlpjax.plumbing.progress import progress_bar
 from mlpjax.report.figures import BLUE, GREEN, STYLE, VERMILLION, png
 from mlpjax.stats import bootstrap_ci
 from mlpjax.typing import Params
@@ -66,7 +78,8 @@ def walk_all(model: MLP, recipe: Recipe, dataset: Dataset, seeds: int, steps: in
         raise UserError(f"{trained.diverged.sum()} of {seeds} networks diverged")
     starts, ends = (jax.tree.map(lambda leaf, first=first: leaf[first::2], trained.params) for first in (0, 1))
     keys = jax.random.split(jax.random.key(0), seeds // 2)
-    objective = make_objective(model, recipe.loss)
+    task = make_task(model, recipe, dataset.train)
+    loss = mean_loss(task)
 
     def walk(pair: Any, train: Split, test: Split) -> Any:
         start, end, key = pair
@@ -74,15 +87,13 @@ def walk_all(model: MLP, recipe: Recipe, dataset: Dataset, seeds: int, steps: in
         def look(params: Params) -> Any:
             found = {}
             for name, split in (("train", train), ("test", test)):
-                loss, accuracy = evaluate(model, recipe.loss, params, split)
-                found |= {f"{name} loss": loss, f"{name} error": 100 * (1 - accuracy)}
+                figures = evaluate(task, Variables(params), split)
+                found |= {f"{name} loss": figures["loss"], f"{name} error": 100 * (1 - figures["accuracy"])}
             return found
 
         profiles, away = {"line": line(look, start, end, jnp.asarray(T))}, {}
         for curve, curve_key in zip(CURVES, jax.random.split(key, len(CURVES)), strict=True):
-            bend = fit_curve(
-                objective, start, end, train, curve_key, curve, steps=steps, learning_rate=3e-3, batch_size=128
-            )
+            bend = fit_curve(loss, start, end, train, curve_key, curve, steps=steps, learning_rate=3e-3, batch_size=128)
             profiles[curve] = jax.lax.map(
                 lambda t, curve=curve, bend=bend: look(on_curve(curve, start, bend, end, t)), jnp.asarray(T)
             )

@@ -49,13 +49,25 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from mlpjax import MLP, Dataset, Recipe, Split, UserError, evaluate, load, map_seeds, train_many
+from mlpjax import (
+    MLP,
+    Dataset,
+    Recipe,
+    Split,
+    UserError,
+    Variables,
+    evaluate,
+    load,
+    make_task,
+    map_seeds,
+    progress_bar,
+    train_many,
+)
 from mlpjax.claims import Claim, run_experiment
 from mlpjax.data.mnist import load_mnist
 from mlpjax.landscape.matching import match
 from mlpjax.landscape.mode_connectivity import barrier, line
 from mlpjax.landscape.symmetries import act, random_element
-from mlpjax.plumbing.progress import progress_bar
 from mlpjax.report.figures import BLUE, SPLIT_COLOURS, STYLE, VERMILLION, png
 from mlpjax.stats import bootstrap_ci
 from mlpjax.typing import Params
@@ -114,9 +126,11 @@ def compare(model: MLP, recipe: Recipe, dataset: Dataset, seeds: int) -> tuple[P
         matched.append(jax.tree.map(np.asarray, act(matches[-1].element, b)))
     moved = jax.tree.map(lambda *leaves: np.stack(leaves), *matched)
 
+    task = make_task(model, recipe, dataset.train)
+
     def walk(pair: tuple[Params, Params], splits: dict[str, Split]) -> Any:
         def look(params: Params) -> Any:
-            return {name: evaluate(model, recipe.loss, params, split) for name, split in splits.items()}
+            return {name: evaluate(task, Variables(params), split) for name, split in splits.items()}
 
         return line(look, *pair, jnp.asarray(T))
 
@@ -125,9 +139,10 @@ def compare(model: MLP, recipe: Recipe, dataset: Dataset, seeds: int) -> tuple[P
     for when, others in zip(WHEN, (ends, moved), strict=True):
         with progress_bar(f"{model.name}, lines {when} matching", "pairs") as on_progress:
             found[when] = map_seeds(walk, (starts, others), splits, chunk=1, on_progress=on_progress)
-    loss = {when: {name: np.asarray(look[0], float) for name, look in found[when].items()} for when in WHEN}
+    loss = {when: {name: np.asarray(look["loss"], float) for name, look in found[when].items()} for when in WHEN}
     error = {
-        when: {name: 100 * (1 - np.asarray(look[1], float)) for name, look in found[when].items()} for when in WHEN
+        when: {name: 100 * (1 - np.asarray(look["accuracy"], float)) for name, look in found[when].items()}
+        for when in WHEN
     }
     passes = np.array([found.passes for found in matches])
     return Pairs(loss, error, trained.history["train_loss"][:, -1].astype(float), passes), trained.params

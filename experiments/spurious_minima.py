@@ -39,12 +39,12 @@ import numpy as np
 from jaxtyping import Array, Float
 from matplotlib.figure import Figure
 
+from mlpjax import map_seeds, progress_bar
 from mlpjax.claims import Claim, run_experiment
 from mlpjax.landscape.catalogue import Entry, catalogue
 from mlpjax.landscape.minima import Certificate, Kind, Polished, classify, polish
-from mlpjax.plumbing.progress import progress_bar
+from mlpjax.lift import Work, run
 from mlpjax.report import figures
-from mlpjax.seeds import Work, map_seeds, run
 from mlpjax.stats import wilson_ci
 
 TEACHERS = (6, 7, 8, 9, 10)
@@ -132,7 +132,9 @@ def make_descent(students: int, teachers: int) -> Work:
         weights = jax.random.normal(key, (students, teachers), jnp.float64) / math.sqrt(teachers)
         return look(weights, teacher, jnp.int32(0))
 
-    def advance(_: Array, teacher: Weights, descent: Descent, until: Array) -> Descent:
+    def advance(_: Array, teacher: Weights, descent: Descent, done: Array, until: Array) -> Descent:
+        del done  # which the steps say
+
         def under_way(descent: Descent) -> Array:
             far = (jnp.linalg.norm(descent.gradient) > STOP) & (descent.loss > enough)
             return far & (descent.steps < until * PERIOD)

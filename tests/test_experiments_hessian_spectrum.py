@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 from conftest import load_experiment
 from jax.flatten_util import ravel_pytree
-from mlpjax.landscape.objective import make_objective
 
-from mlpjax import MLP, Dataset, Recipe, Split, load, train_many
+from mlpjax import MLP, Dataset, Recipe, Split, Variables, load, make_task, mean_loss, train_many
 from mlpjax.claims import run_experiment
 
 EPOCHS = (0, 1, 4)
@@ -70,13 +69,14 @@ def test_eigenvalues_are_those_of_the_dense_matrices(
     assert (spectra.residuals < 1e-4 * spectra.hessian[:, :, :1]).all()
 
     model, three = MLP((16, *experiment.HIDDEN, 3)), experiment.first_classes(digits, 3)
-    snapshots = train_many(model, Recipe(epochs=EPOCHS[-1]), three, range(2), snapshots=EPOCHS).snapshots
-    loss = make_objective(model, "cross_entropy")
+    recipe = Recipe(epochs=EPOCHS[-1])
+    snapshots = train_many(model, recipe, three, range(2), snapshots=EPOCHS).snapshots
+    loss = mean_loss(make_task(model, recipe))
     train = Split(jnp.asarray(three.train.x), jnp.asarray(three.train.y))
     last = jax.tree.map(lambda leaf: leaf[:, -1], snapshots)
     flat, unravel = (
         jax.vmap(lambda params: ravel_pytree(params)[0])(last),
-        ravel_pytree(model.init(jax.random.key(0)))[1],
+        ravel_pytree(model.init(jax.random.key(0)).params)[1],
     )
     dense = np.asarray(jax.jit(jax.vmap(jax.hessian(lambda flat: loss(unravel(flat), train))))(flat), float)
     expected = np.linalg.eigvalsh(dense)[:, ::-1][:, :7]
@@ -84,7 +84,7 @@ def test_eigenvalues_are_those_of_the_dense_matrices(
 
     # The Gauss-Newton matrix by its definition, sum_i J_i' (diag p_i - p_i p_i') J_i / n, in NumPy.
     images = jnp.asarray(three.train.x, jnp.float32) / 255
-    outputs = lambda flat: model.apply(unravel(flat), images)  # noqa: E731
+    outputs = lambda flat: model.apply(Variables(unravel(flat)), images)[0]  # noqa: E731
     jacobian = np.asarray(jax.jit(jax.jacobian(outputs))(flat[1]), float)
     shares = np.asarray(jax.nn.softmax(outputs(flat[1])), float)
     bend = shares[:, :, None] * np.eye(3)[None] - shares[:, :, None] * shares[:, None, :]

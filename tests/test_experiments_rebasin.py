@@ -123,5 +123,5 @@ def test_a_thinned_split_is_spread_over_the_whole(experiment: ModuleType) -> Non
 
 
 def test_a_network_of_many_is_one(experiment: ModuleType) -> None:
-    params = jax.vmap(MLP((2, 3, 2)).init)(jax.random.split(jax.random.key(0), 3))
+    params = jax.vmap(MLP((2, 3, 2)).init)(jax.random.split(jax.random.key(0), 3)).params
     np.testing.assert_array_equal(experiment.network(params, 1)["dense_0"]["kernel"], params["dense_0"]["kernel"][1])

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from mlpjax.claims import run_experiment
 from mlpjax.landscape.curvature import dense, hessian_product
-from mlpjax.seeds import run
+from mlpjax.lift import run
 
 
 @pytest.fixture(scope="module")
