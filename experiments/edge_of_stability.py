@@ -33,13 +33,11 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from mlpjax import MLP, Dataset, Recipe, Split, load, map_seeds, scale, train_many
+from mlpjax import MLP, Dataset, Moment, Observe, Recipe, Split, load, mean_loss, progress_bar, train_many
 from mlpjax.claims import Claim, run_experiment
 from mlpjax.landscape.curvature import eigenpairs, hessian_product
-from mlpjax.landscape.objective import Objective, make_objective
-from mlpjax.plumbing.progress import progress_bar
 from mlpjax.report.figures import BLUE, GREEN, STYLE, VERMILLION, png
-from mlpjax.typing import Params
+from mlpjax.task import make_prepare
 
 HIDDEN = (64, 64)
 EXAMPLES = 1000
@@ -72,27 +70,23 @@ class Descent(NamedTuple):
 def centred_digits(examples: int) -> Dataset:
     """The first training digits of mnist5k, and some to test on, each pixel less its mean over the training digits."""
     digits = load("mnist5k")
-    train = np.asarray(scale(digits.train.x[:examples]))
+    pixels = make_prepare("range", None)
+    train, test = (np.asarray(pixels(x)) for x in (digits.train.x[:examples], digits.test.x[:100]))
     mean = train.mean(axis=0)
-    test = np.asarray(scale(digits.test.x[:100])) - mean
     return Dataset(
         f"{examples:,} centred digits",
         Split(train - mean, digits.train.y[:examples]),
         Split(test[:0], digits.test.y[:0]),
-        Split(test, digits.test.y[:100]),
+        Split(test - mean, digits.test.y[:100]),
         classes=10,
     )
 
 
-def sharpnesses(loss: Objective, snapshots: Params, train: Split) -> tuple[jax.Array, jax.Array]:
-    """The largest eigenvalue of the Hessian at every snapshot of one network, and its residual."""
-
-    def at(params: Params) -> tuple[jax.Array, jax.Array]:
-        product = hessian_product(loss, params, train)
-        top = eigenpairs(product, params, jax.random.key(0), top=1, steps=LANCZOS_STEPS)
-        return top.values[0], top.residuals[0]
-
-    return jax.lax.map(at, snapshots)
+def sharpness(moment: Moment) -> tuple[jax.Array, jax.Array]:
+    """The largest eigenvalue of the training loss's Hessian, and its residual."""
+    product = hessian_product(mean_loss(moment.task), moment.state.params, moment.data.train)
+    top = eigenpairs(product, moment.state.params, jax.random.key(0), top=1, steps=LANCZOS_STEPS)
+    return top.values[0], top.residuals[0]
 
 
 def descend(dataset: Dataset, edge: float, seeds: int, time: float, measurements: int) -> Descent:
@@ -101,20 +95,11 @@ def descend(dataset: Dataset, edge: float, seeds: int, time: float, measurements
     every = round(time * edge / 2 / measurements)
     steps = every * np.arange(measurements + 1)
     recipe = Recipe("squared_error", "sgd", 2 / edge, batch_size=None, epochs=int(steps[-1]))
-    with progress_bar(f"2 / eta = {edge:g}: descent", "steps") as on_progress:
-        trained = train_many(
-            model, recipe, dataset, range(seeds), snapshots=tuple(steps.tolist()), on_progress=on_progress
-        )
-    loss = make_objective(model, "squared_error")
-    with progress_bar(f"2 / eta = {edge:g}: sharpness", "networks") as on_progress:
-        sharpness, residual = map_seeds(
-            lambda snapshots, train: sharpnesses(loss, snapshots, train),
-            trained.snapshots,
-            dataset.train,
-            chunk=1,
-            on_progress=on_progress,
-        )
-    return Descent(edge, steps, sharpness.astype(float), residual.astype(float), trained.history["train_loss"])
+    observe = {"sharpness": Observe(sharpness, epochs=tuple(steps.tolist()))}
+    with progress_bar(f"2 / eta = {edge:g}", "steps") as on_progress:
+        trained = train_many(model, recipe, dataset, range(seeds), observe=observe, on_progress=on_progress)
+    values, residual = (leaf.astype(float) for leaf in trained.observed["sharpness"])
+    return Descent(edge, steps, values, residual, trained.history["train_loss"])
 
 
 def claims_of(descent: Descent) -> list[Claim]:

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 from conftest import load_experiment
 from jax.flatten_util import ravel_pytree
-from mlpjax.landscape.objective import make_objective
 
-from mlpjax import MLP, Dataset, Split, load
+from mlpjax import MLP, Dataset, Moment, Recipe, Split, Splits, init_state, load, make_task, mean_loss
 from mlpjax.claims import run_experiment
 
 
@@ -35,7 +34,7 @@ def digits() -> Dataset:
 
 def test_digits_are_centred_by_pixel(experiment: ModuleType) -> None:
     dataset = experiment.centred_digits(100)
-    assert dataset.train.x.shape == (100, 784)
+    assert dataset.train.x.shape == (100, 28, 28)
     np.testing.assert_allclose(dataset.train.x.mean(axis=0), 0, atol=1e-6)
     pixels = load("mnist5k").train.x[:100].astype(np.float32) / 255
     np.testing.assert_allclose(dataset.train.x - dataset.train.x[:1], pixels - pixels[:1], atol=1e-6)
@@ -43,14 +42,18 @@ def test_digits_are_centred_by_pixel(experiment: ModuleType) -> None:
 
 def test_sharpness_is_the_largest_eigenvalue_of_the_dense_hessian(experiment: ModuleType, digits: Dataset) -> None:
     model = MLP((49, 12, 10), "tanh")
-    loss = make_objective(model, "squared_error")
-    train = Split(jnp.asarray(digits.train.x), jnp.asarray(digits.train.y))
-    key = jax.random.key(1)
-    snapshots = jax.vmap(model.init)(jax.random.split(key, 3))
-    values, residuals = jax.jit(lambda snapshots: experiment.sharpnesses(loss, snapshots, train))(snapshots)
+    recipe = Recipe("squared_error", "sgd", batch_size=None)
+    task, train = make_task(model, recipe, digits.train), jax.tree.map(jnp.asarray, digits.train)
+
+    def look(key: jax.Array) -> Any:
+        state = init_state(task, recipe, key, train.x)
+        moment = Moment(task, state, Splits(train, digits.valid, digits.test), {}, 0)
+        flat, unravel = ravel_pytree(state.params)
+        dense = jax.hessian(lambda flat: mean_loss(task)(unravel(flat), train))(flat)
+        return *experiment.sharpness(moment), dense
+
+    values, residuals, dense = jax.jit(jax.vmap(look))(jax.random.split(jax.random.key(1), 3))
     assert (residuals < 0.02 * values).all()
-    flat, unravel = jax.vmap(lambda params: ravel_pytree(params)[0])(snapshots), ravel_pytree(model.init(key))[1]
-    dense = jax.jit(jax.vmap(jax.hessian(lambda flat: loss(unravel(flat), train))))(flat)
     np.testing.assert_allclose(values, np.linalg.eigvalsh(np.asarray(dense, float))[:, -1], rtol=1e-3)
 
 
