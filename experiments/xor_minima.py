@@ -33,32 +33,27 @@ worse, 79 %, and the failures end in the same way, at ln 2 / 2 = 0.347.
 """
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from mlpjax import MLP, Batch, Dataset, Recipe, Split, Variables, make_task, map_seeds, progress_bar, train_many
 from mlpjax.claims import Claim, run_experiment
 from mlpjax.landscape.catalogue import Entry, catalogue
 from mlpjax.landscape.minima import GRADIENT_NORM, Certificate, Kind, Polished, classify, polish
-from mlpjax.models import MLP
-from mlpjax.plumbing.progress import progress_bar
-from mlpjax.recipe import Recipe
 from mlpjax.report import figures
-from mlpjax.seeds import Member, Work, make_members, map_seeds, run
 from mlpjax.stats import wilson_ci
-from mlpjax.train import Batch, TrainState, init_state, make_train_step, objective
+from mlpjax.task import MeanLoss
 
-CORNERS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
-LABELS = np.array([0, 1, 1, 0], np.int32)
+CORNERS = Split(np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32), np.array([0, 1, 1, 0], np.int32))
+POINTS = Dataset("four points", CORNERS, Split(CORNERS.x[:0], CORNERS.y[:0]), CORNERS, 2, repeats_expected=True)
 SIGMOIDS = MLP((2, 2, 1), "sigmoid", output_activation="sigmoid", initializer="uniform", scale=0.5, bias="same")
 TANHS = MLP((2, 2, 1), "tanh", initializer="uniform", scale=0.5, bias="same")
-SQUARED = Recipe("squared_error", "momentum", 0.5, momentum=0.9, batch_size=None, epochs=5000)
+SQUARED = Recipe("squared_error", "momentum", 0.5, momentum=0.9, batch_size=None, epochs=5000, eval_every=5000)
 
 
 class Setting(NamedTuple):
@@ -67,6 +62,17 @@ class Setting(NamedTuple):
     model: MLP
     recipe: Recipe
     fraction: float
+
+    @property
+    def loss(self) -> MeanLoss:
+        """What training minimises, smoothed labels and all, of parameters and the four points."""
+        task = make_task(self.model, self.recipe)
+        return lambda params, points: task.objective(Variables(params), points, None)[0]
+
+    def outputs(self, params: Any, points: Batch) -> jax.Array:
+        """Of a network on the four points, as probabilities."""
+        answers = self.model.activations(params, points.x)[-1][:, 0]
+        return jax.nn.sigmoid(answers) if self.recipe.loss == "binary_cross_entropy" else answers
 
 
 SETTINGS = {
@@ -79,7 +85,6 @@ BAD = 1e-3
 """Losses above this are bad."""
 ALIKE = 0.02
 """Outputs of one end differ by no more: those on their way to infinity are not all equally far."""
-PERIOD = 500
 CHUNK = 256
 POLISH_CHUNK = 64
 POLISH_STEPS = (40, 1000)
@@ -87,33 +92,6 @@ POLISH_STEPS = (40, 1000)
 STRICT = 1e-12
 """Longest gradient of a stationary point where the end is bad and not told from one on its way to infinity."""
 THEORY = "Sprinkhuizen-Kuyper and Boers (1998, 1999); Hamey (1998)"
-
-
-def points(kind: Any) -> Batch:
-    """The four points as numbers of that floating-point type."""
-    return Batch(jnp.asarray(CORNERS, kind), jnp.asarray(LABELS), jnp.ones(4, kind))
-
-
-def make_training(setting: Setting) -> Work:
-    """One network's training on the four points; the result is its parameters."""
-    model, recipe = setting.model, setting.recipe
-    train_step = make_train_step(model, recipe, recipe.epochs)
-
-    def start(member: Member, _: Batch) -> TrainState:
-        return init_state(model, recipe, member.keys.init)
-
-    def advance(member: Member, points: Batch, state: TrainState, until: jax.Array) -> TrainState:
-        def epoch(_: jax.Array, state: TrainState) -> TrainState:
-            return train_step(state, points, member.keys.dropout)[0]
-
-        return jax.lax.fori_loop(state.step, until * PERIOD, epoch, state)
-
-    return Work(start, advance, recipe.epochs // PERIOD, lambda state: state.params)
-
-
-def make_loss(setting: Setting) -> Callable[[Any, Batch], jax.Array]:
-    """What the setting's training minimises."""
-    return lambda params, points: objective(setting.model, setting.recipe, params, points, None)
 
 
 class Ends(NamedTuple):
@@ -129,55 +107,48 @@ class Ends(NamedTuple):
     """On the four points, after polishing, as probabilities."""
 
 
+def in_double(tree: Any) -> Any:
+    """The same numbers in float64; whole numbers stay."""
+    kinds = {np.dtype(np.float32): np.float64}
+    return jax.tree.map(lambda leaf: np.asarray(leaf, kinds.get(leaf.dtype)), tree)
+
+
 def study(name: str, seeds: int) -> Ends:
     """Train, polish and classify the networks of one setting."""
-    setting = SETTINGS[name]
-    loss = make_loss(setting)
-    with progress_bar(f"{name}, training", "rounds") as on_progress:
-        members, four = make_members(range(seeds)), points(jnp.float32)
-        params, _ = run(make_training(setting), members, four, chunk=CHUNK, on_progress=on_progress)
+    setting, loss = SETTINGS[name], SETTINGS[name].loss
+    with progress_bar(f"{name}, training", "networks") as on_progress:
+        params = train_many(
+            setting.model, setting.recipe, POINTS, range(seeds), chunk=CHUNK, on_progress=on_progress
+        ).params
 
-    def outputs(params: Any, points: Batch) -> jax.Array:
-        answers = setting.model.apply(params, points.x)[:, 0]
-        return jax.nn.sigmoid(answers) if setting.recipe.loss == "binary_cross_entropy" else answers
+    def look(params: Any, points: Batch) -> tuple[Certificate, jax.Array]:
+        return classify(loss, params, points), setting.outputs(params, points)
 
-    def settle(start: Any, points: Batch, steps: int, limit: float) -> tuple[Polished, Certificate, np.ndarray]:
+    def settle(start: Any, steps: int, limit: float) -> tuple[Polished, Certificate, np.ndarray]:
         def one(params: Any, points: Batch) -> tuple[Polished, Certificate, jax.Array]:
             polished = polish(loss, params, points, steps=steps, gradient_norm=limit)
-            return (
-                polished,
-                classify(loss, polished.params, points, gradient_norm=limit),
-                outputs(polished.params, points),
-            )
+            found = classify(loss, polished.params, points, gradient_norm=limit)
+            return polished, found, setting.outputs(polished.params, points)
 
         with progress_bar(f"{name}, polishing", "networks") as on_progress:
-            return map_seeds(one, start, points, chunk=POLISH_CHUNK, on_progress=on_progress)
+            return map_seeds(one, start, four, chunk=POLISH_CHUNK, on_progress=on_progress)
 
     with jax.enable_x64(True):
-        precise = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
-        four = points(jnp.float64)
+        params, four = in_double((params, Batch(*CORNERS, np.ones(4, np.float32))))
         with progress_bar(f"{name}, classifying", "networks") as on_progress:
-            trained, before = map_seeds(
-                lambda params, points: (classify(loss, params, points), outputs(params, points)),
-                precise,
-                four,
-                chunk=POLISH_CHUNK,
-                on_progress=on_progress,
-            )
-        settled = jax.tree.map(np.array, settle(precise, four, POLISH_STEPS[0], GRADIENT_NORM))
+            trained, before = map_seeds(look, params, four, chunk=POLISH_CHUNK, on_progress=on_progress)
+        settled = jax.tree.map(np.array, settle(params, POLISH_STEPS[0], GRADIENT_NORM))
 
-        def go_on(which: np.ndarray, steps: int, limit: float) -> None:
+        def go_on(which: np.ndarray, limit: float) -> None:
             rows = np.flatnonzero(which)
             if len(rows):
-                found = settle(jax.tree.map(lambda leaf: leaf[rows], settled[0].params), four, steps, limit)
+                found = settle(jax.tree.map(lambda leaf: leaf[rows], settled[0].params), POLISH_STEPS[1], limit)
                 for whole, part in zip(jax.tree.leaves(settled), jax.tree.leaves(found), strict=True):
                     whole[rows] = part
 
-        for steps in POLISH_STEPS[1:]:
-            go_on(settled[1].kind == Kind.NOT_STATIONARY, steps, GRADIENT_NORM)
-        doubtful = (settled[1].loss > BAD) & (settled[1].kind == Kind.DEGENERATE)
-        go_on(doubtful, POLISH_STEPS[-1], STRICT)
-    solved = (np.abs(before - LABELS) < WITHIN).all(axis=1)
+        go_on(settled[1].kind == Kind.NOT_STATIONARY, GRADIENT_NORM)
+        go_on((settled[1].loss > BAD) & (settled[1].kind == Kind.DEGENERATE), STRICT)
+    solved = (np.abs(before - CORNERS.y) < WITHIN).all(axis=1)
     return Ends(trained, solved, *settled)
 
 

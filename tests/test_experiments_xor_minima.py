@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from conftest import load_experiment
 
+from mlpjax import Batch
 from mlpjax.claims import run_experiment
 from mlpjax.landscape.minima import Kind, classify
 
@@ -21,6 +22,10 @@ def xor() -> ModuleType:
 
 def sigmoid(z: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-z))
+
+
+def four_points(xor: ModuleType) -> Batch:
+    return Batch(*jax.tree.map(jnp.asarray, xor.in_double((*xor.CORNERS, np.ones(4, np.float32)))))
 
 
 def make_params(w: np.ndarray, b: np.ndarray, v: np.ndarray, c: float) -> dict:
@@ -35,7 +40,7 @@ def test_loss_is_the_mean_squared_error_from_the_targets(xor: ModuleType, name: 
     corners = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
     outputs = sigmoid(sigmoid(corners @ w + b) @ v + c)
     with jax.enable_x64(True):
-        loss = xor.make_loss(xor.SETTINGS[name])(make_params(w, b, v, c), xor.points(jnp.float64))
+        loss = xor.SETTINGS[name].loss(make_params(w, b, v, c), four_points(xor))
     assert float(loss) == pytest.approx(np.mean((outputs - np.array([low, high, high, low])) ** 2), rel=1e-14)
 
 
@@ -43,7 +48,7 @@ def test_equal_outputs_at_zero_weights_are_a_saddle_or_degenerate(xor: ModuleTyp
     """All weights zero: stationary, every output 1/2; Sprinkhuizen-Kuyper and Boers (1998) call it a saddle."""
     with jax.enable_x64(True):
         params = make_params(np.zeros((2, 2)), np.zeros(2), np.zeros(2), 0.0)
-        found = classify(xor.make_loss(xor.SETTINGS["targets 0 and 1"]), params, xor.points(jnp.float64))
+        found = classify(xor.SETTINGS["targets 0 and 1"].loss, params, four_points(xor))
     assert float(found.loss) == 0.25
     assert found.kind in (Kind.SADDLE, Kind.DEGENERATE)
 
