@@ -34,38 +34,35 @@ low. After 5 epochs they need a tenth of He's scale or more to be as good as fro
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import matplotlib as mpl
 import numpy as np
+import optax
 from matplotlib.figure import Figure
-from mlpjax.landscape.objective import make_objective
 
 from mlpjax import (
     MLP,
-    Batch,
     Dataset,
+    Moment,
+    Observe,
     Recipe,
     Split,
-    init_state,
+    evaluate,
     load,
-    make_members,
-    make_train_step,
-    map_seeds,
-    scale,
+    progress_bar,
+    steps_per_epoch,
     train_many,
 )
+from mlpjax.activations import ActivationName
 from mlpjax.claims import Claim, run_experiment
 from mlpjax.landscape.symmetries import distinct_units
-from mlpjax.landscape.symmetry_breaking import ranks, spread, zero_gradients
-from mlpjax.models import ActivationName, InitializerName, dense_layers
-from mlpjax.plumbing.progress import progress_bar
+from mlpjax.landscape.symmetry_breaking import ranks, spread
+from mlpjax.models import InitializerName, dense_layers
 from mlpjax.report.figures import STYLE, png
-from mlpjax.seeds import Member, Work, apply_sweep, run
 from mlpjax.stats import bootstrap_ci, quantile_band
-from mlpjax.train import TrainState, epoch_order, steps_per_epoch
 
 ACTIVATIONS: tuple[ActivationName, ...] = ("relu", "tanh", "sigmoid")
 UNITS = 32
@@ -99,14 +96,16 @@ class Outcome(NamedTuple):
     """Numerical rank of the hidden activations over test digits."""
     weight: np.ndarray
     """Largest absolute weight into the hidden layer."""
-    diverged: np.ndarray
 
 
-def make_recipe(epochs: int) -> Recipe:
-    """SGD with momentum, evaluated at the end."""
-    return Recipe(
-        optimizer="momentum", learning_rate=RATE, momentum=MOMENTUM, batch_size=BATCH, epochs=epochs, eval_every=epochs
-    )
+class Group(NamedTuple):
+    """Networks from one kind of start, at several scales of it."""
+
+    after: dict[int, Outcome]
+    """By epochs."""
+    spread: np.ndarray
+    """How far apart the units are at the start and after every step, [scales, seeds, steps + 1]."""
+    diverged: int
 
 
 def train(
@@ -115,32 +114,52 @@ def train(
     initializer: InitializerName,
     scales: Sequence[float],
     seeds: int,
-    epochs: int,
+    epochs: Sequence[int],
     units: int = UNITS,
-) -> Outcome:
-    """Train networks from every seed at every scale of their start, as one compiled program."""
+    parting: int = 0,
+) -> Group:
+    """Train networks from every seed at every scale of their start, and follow their units for `parting` epochs."""
     model = MLP((dataset.features, units, dataset.classes), activation, initializer=initializer)
-    recipe = make_recipe(epochs)
-    with progress_bar(f"{model.name} {activation}, {initializer}, {epochs} epochs", "networks") as on_progress:
+    recipe = Recipe(
+        optimizer="momentum",
+        learning_rate=RATE,
+        momentum=MOMENTUM,
+        batch_size=BATCH,
+        epochs=max(epochs),
+        eval_every=max(epochs),
+    )
+
+    def look(moment: Moment) -> Outcome:
+        params, test = moment.state.params, moment.data.test
+        return Outcome(
+            evaluate(moment.task, moment.state.variables, test)["accuracy"],
+            distinct_units(params)[0],
+            distinct_units(params, 0.0)[0],
+            ranks(model, params, moment.task.prepare(test.x[:LOOKED_AT])).activations[0],
+            jnp.max(jnp.abs(params["dense_0"]["kernel"])),
+        )
+
+    steps = parting * steps_per_epoch(len(dataset.train.y), BATCH)
+    with progress_bar(f"{model.name} {activation}, {initializer}", "networks") as on_progress:
         trained = train_many(
             model,
             recipe,
             dataset,
             [*range(seeds)] * len(scales),
             sweep={"scale": np.repeat(scales, seeds)},
+            observe={
+                "outcome": Observe(look, epochs=epochs),
+                "spread": Observe(lambda moment: spread(moment.state.params)[0], steps=range(steps + 1)),
+            },
             on_progress=on_progress,
         )
-
-    def look(params: Any, x: jax.Array) -> tuple[jax.Array, ...]:
-        return distinct_units(params), distinct_units(params, 0.0), ranks(model, params, scale(x)).activations
-
-    found = (
-        100 * (1 - trained.history["test_accuracy"][:, -1].astype(float)),
-        *map_seeds(look, trained.params, dataset.test.x[:LOOKED_AT], chunk=64),
-        np.abs(trained.params["dense_0"]["kernel"]).max(axis=(1, 2)),
-        trained.diverged,
-    )
-    return Outcome(*(values.reshape(len(scales), seeds) for values in found))
+    seen: Outcome = trained.observed["outcome"]
+    seen = seen._replace(error=100 * (1 - seen.error.astype(float)))
+    after = {
+        count: Outcome(*(values[:, place].reshape(len(scales), seeds) for values in seen))
+        for place, count in enumerate(sorted(epochs))
+    }
+    return Group(after, trained.observed["spread"].reshape(len(scales), seeds, -1), int(trained.diverged.sum()))
 
 
 def lowest(noise: np.ndarray, good: np.ndarray) -> float:
@@ -196,49 +215,6 @@ def claims_of(name: str, noise: np.ndarray, he: dict[int, Outcome], equal: Outco
     return claims
 
 
-Progress: TypeAlias = tuple[TrainState, jax.Array]
-
-
-def make_parting(model: MLP, recipe: Recipe, examples: int) -> Work:
-    """One network's training; the result is how far apart its hidden units are at the start and after every step."""
-    steps = steps_per_epoch(examples, recipe.batch_size)
-
-    def start(member: Member, _: Split) -> Progress:
-        state = init_state(*apply_sweep(model, recipe, member.sweep), member.keys.init)
-        return state, jnp.full(1 + recipe.epochs * steps, jnp.nan).at[0].set(spread(state.params)[0])
-
-    def advance(member: Member, split: Split, progress: Progress, until: jax.Array) -> Progress:
-        train_step = make_train_step(*apply_sweep(model, recipe, member.sweep), recipe.epochs * steps)
-        x, y = map(jnp.asarray, split)
-
-        def minibatch(progress: Progress, rows_and_weight: tuple[jax.Array, jax.Array]) -> tuple[Progress, None]:
-            state, spreads = progress
-            rows, weight = rows_and_weight
-            state, _ = train_step(state, Batch(scale(x[rows]), y[rows], weight), member.keys.dropout)
-            return (state, spreads.at[state.step].set(spread(state.params)[0])), None
-
-        def epoch(_: jax.Array, progress: Progress) -> Progress:
-            key = jax.random.fold_in(member.keys.order, progress[0].step)
-            return jax.lax.scan(minibatch, progress, epoch_order(key, examples, BATCH))[0]
-
-        return jax.lax.fori_loop(progress[0].step // steps, until, epoch, progress)
-
-    return Work(start, advance, recipe.epochs, lambda progress: progress[1])
-
-
-def measure_spread(
-    dataset: Dataset, activation: ActivationName, noise: np.ndarray, seeds: int, epochs: int, units: int = UNITS
-) -> np.ndarray:
-    """How far apart the units are after every step, [noise, seeds, steps + 1], as a share of He's start."""
-    model = MLP((dataset.features, units, dataset.classes), activation)
-    members = make_members([*range(seeds)] * len(noise), {"scale": np.repeat(noise, seeds)})
-    work = make_parting(model, make_recipe(epochs), len(dataset.train.y))
-    with progress_bar(f"{model.name} {activation}, how units part", "epochs") as on_progress:
-        spreads, _ = run(work, members, dataset.train, chunk=8, on_progress=on_progress)
-    # He's weights have a variance of 2 / inputs, of which the mean over the units takes a share of 1 / units.
-    return spreads.reshape(len(noise), seeds, -1) / np.sqrt(2 * (1 - 1 / units))
-
-
 def steps_to_part(spreads: np.ndarray) -> np.ndarray:
     """The first step after which the units have parted; -1 where they never do."""
     parted = spreads > PARTED
@@ -259,39 +235,35 @@ def predicted_growth(split: Split) -> float:
     return float(np.log(10) / np.log(factor))
 
 
-class GradientTable(NamedTuple):
-    """Share (%) of gradients that are exactly zero, by leaf, for every seed."""
-
-    first: Any
-    """In the first minibatch, at the all-zero start."""
-    second: Any
-    """In the next one, after a step."""
+def kept_gradient() -> optax.GradientTransformation:
+    """Leaves a gradient as it is; its state is the last one."""
+    return optax.GradientTransformation(optax.tree.zeros_like, lambda gradient, _last, _params: (gradient, gradient))
 
 
-def zero_table(dataset: Dataset, activation: ActivationName, seeds: int, units: int = UNITS) -> GradientTable:
-    """Which gradients an all-zero start leaves exactly zero, in every seed's own first two minibatches."""
+def zero_gradients(dataset: Dataset, activation: ActivationName, seeds: int, units: int = UNITS) -> list[Any]:
+    """Share (%) of gradients that an all-zero start leaves exactly zero, by leaf, in every seed's first two steps."""
     model = MLP((dataset.features, units, dataset.classes), activation, initializer="zeros")
-    recipe, loss = make_recipe(1), make_objective(model, "cross_entropy")
+    recipe = Recipe(
+        optimizer=lambda rate: optax.chain(kept_gradient(), optax.sgd(rate, momentum=MOMENTUM)),
+        learning_rate=RATE,
+        batch_size=BATCH,
+        epochs=1,
+    )
 
-    def look(member: Member, split: Split) -> GradientTable:
-        x, y = map(jnp.asarray, split)
-        rows, _ = epoch_order(jax.random.fold_in(member.keys.order, 0), len(y), BATCH)
-        first, second = (Split(scale(x[batch]), y[batch]) for batch in rows[:2])
-        state = init_state(model, recipe, member.keys.init)
-        train_step = make_train_step(model, recipe, 2)
-        batch = Batch(jnp.asarray(first.x), jnp.asarray(first.y), jnp.ones(BATCH))
-        after, _ = train_step(state, batch, member.keys.dropout)
-        return GradientTable(zero_gradients(loss, state.params, first), zero_gradients(loss, after.params, second))
+    def look(moment: Moment) -> Any:
+        gradient, *_ = moment.state.opt_state
+        return jax.tree.map(lambda leaf: jnp.sum(leaf == 0, dtype=jnp.int32), gradient)
 
-    counts = map_seeds(look, make_members(range(seeds)), dataset.train, chunk=8)
-    sizes = jax.tree.map(jnp.size, model.init(jax.random.key(0)))
-    return GradientTable(*(jax.tree.map(lambda zeros, size: 100 * zeros / size, part, sizes) for part in counts))
+    observe = {"zeros": Observe(look, steps=(1, 2))}
+    trained = train_many(model, recipe, dataset, range(seeds), observe=observe)
+    zeros = jax.tree.map(lambda count, leaf: 100 * count / leaf[0].size, trained.observed["zeros"], trained.params)
+    return [jax.tree.map(lambda share, step=step: share[:, step], zeros) for step in range(2)]
 
 
-def gradient_claims(name: str, table: GradientTable) -> list[Claim]:
+def gradient_claims(name: str, zeros: list[Any]) -> list[Claim]:
     """What theory says of gradients at zero: the output bias moves, with sigmoids the output kernel too; then all."""
     learns = 0 if name == "sigmoid" else 100
-    (hidden, output), (later, _) = (dense_layers(part) for part in table)
+    (hidden, output), (later, _) = (dense_layers(part) for part in zeros)
     rows = [
         ("zero start: zero gradients of output bias", output["bias"], 0),
         ("zero start: zero gradients of output kernel", output["kernel"], learns),
@@ -411,16 +383,19 @@ def settle(
 ) -> tuple[list[Claim], dict[str, Any]]:
     """Train everything, draw the figure and state the claims."""
     he, one, spreads, claims, diverged = {}, {}, {}, [], 0
+    last = max(epochs)
+    # He's weights have a variance of 2 / inputs, of which the mean over the units takes a share of 1 / units.
+    apart = np.sqrt(2 * (1 - 1 / UNITS))
     for name in activations:
-        he[name] = {e: train(dataset, name, "he", noise, seeds, e) for e in epochs}
-        equal = train(dataset, name, "constant", CONSTANTS, seeds, max(epochs))
-        one[name] = train(dataset, name, "he", [1.0], seeds, max(epochs), units=1)
-        claims += claims_of(name, noise, he[name], equal, one[name])
-        spreads[name] = measure_spread(dataset, name, noise[1:], seeds, min(PARTING_EPOCHS, max(epochs)))
-        claims += gradient_claims(name, zero_table(dataset, name, seeds))
+        from_he = train(dataset, name, "he", noise, seeds, epochs, parting=min(PARTING_EPOCHS, last))
+        equal = train(dataset, name, "constant", CONSTANTS, seeds, [last])
+        single = train(dataset, name, "he", [1.0], seeds, [last], units=1)
+        he[name], one[name], spreads[name] = from_he.after, single.after[last], from_he.spread[1:] / apart
+        claims += claims_of(name, noise, he[name], equal.after[last], one[name])
+        claims += gradient_claims(name, zero_gradients(dataset, name, seeds))
         theory = predicted_growth(dataset.train) if name == "tanh" else None
         claims += parting_claims(name, noise[1:], steps_to_part(spreads[name]), theory)
-        diverged += sum(int(group.diverged.sum()) for group in (*he[name].values(), equal, one[name]))
+        diverged += sum(group.diverged for group in (from_he, equal, single))
     (out / "zero_init.png").write_bytes(png(draw(noise, he, one)))
     (out / "zero_init_parting.png").write_bytes(png(draw_parting(noise[1:], spreads)))
     config = {"data": dataset.name, "epochs": epochs, "noise": list(noise), "constants": CONSTANTS}
