@@ -20,7 +20,6 @@ Expected: the published figures reproduce, but the last cost of cross-entropy is
 """
 
 import shutil
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,11 +29,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from mlpjax import MLP, Dataset, Recipe, UserError, load, train_many
+from mlpjax import MLP, Checkpoints, Dataset, Recipe, UserError, load, progress_bar, train_many
 from mlpjax.claims import Claim, run_experiment
 from mlpjax.data.mnist import load_mnist
-from mlpjax.plumbing.progress import progress_bar
-from mlpjax.plumbing.runs import Checkpoints
 from mlpjax.report.figures import BLUE, GREEN, STYLE, VERMILLION, png
 from mlpjax.stats import quantile_band
 
@@ -59,9 +56,7 @@ History = Mapping[str, np.ndarray]
 
 def train(dataset: Dataset, seeds: int, epochs: int, out: Path) -> dict[str, History]:
     """Train the three groups, those with squared error as one sweep; seed by seed all start at the same weights."""
-    # Named by all that decides the result, so that --out may hold the remains of another run.
-    kept = out / "checkpoints" / f"{seeds}-{epochs}-{zlib.crc32(dataset.train.x):08x}"
-    histories = []
+    kept, histories = out / "checkpoints", []
     for loss, output, rates in (("squared_error", "sigmoid", (0.1, 1.0)), ("cross_entropy", "identity", (0.1,))):
         with progress_bar(loss.replace("_", " ")) as on_progress:
             trained = train_many(

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -48,29 +48,32 @@ def test_experiment_trains_draws_and_states(
     assert (tmp_path / "mnist_losses.png").stat().st_size > 10_000
 
 
-def test_what_a_killed_run_kept_serves_the_same_run_alone_and_goes_when_it_is_done(
+def test_a_killed_run_goes_on_where_it_was_and_keeps_nothing_when_it_is_done(
     experiment: ModuleType, digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folders: list[Path] = []
+    train_many, trained = experiment.train_many, []
 
-    def fake(*args: Any, store: Any, **_: Any) -> Any:
-        folders.append(store.folder)
-        if store.folder.name == "cross_entropy" and len(folders) < 3:
+    def killed(model: Any, recipe: Any, *args: Any, **options: Any) -> Any:
+        if recipe.loss == "cross_entropy":
             raise KeyboardInterrupt
-        return SimpleNamespace(history={"train_loss": np.zeros((len(args[3]), 3))})
+        return train_many(model, recipe, *args, **options)
 
-    monkeypatch.setattr(experiment, "train_many", fake)
+    def watched(*args: Any, store: Any, **options: Any) -> Any:
+        trained.append(store.stacked() is None)
+        return train_many(*args, store=store, **options)
+
+    monkeypatch.setattr(experiment, "train_many", killed)
     with pytest.raises(KeyboardInterrupt):
         experiment.train(digits, 2, 2, tmp_path)
-    assert folders[0].is_dir()
+    monkeypatch.setattr(experiment, "train_many", watched)
     other = dataclasses.replace(digits, train=Split(255 - digits.train.x, digits.train.y))
-    for dataset, seeds, epochs in ((digits, 3, 2), (digits, 2, 3), (other, 2, 2)):
-        experiment.train(dataset, seeds, epochs, tmp_path)
-    assert len(set(folders)) == len(folders)
-    assert folders[0].is_dir()
+    for dataset, epochs, what in ((digits, 3, "epochs"), (other, 2, "data")):
+        with pytest.raises(UserError, match=f"holds results for {what} .*, not "):
+            experiment.train(dataset, 2, epochs, tmp_path)
+    trained.clear()
     experiment.train(digits, 2, 2, tmp_path)
-    assert folders[-2:] == folders[:2]
-    assert not folders[0].exists()
+    assert trained == [False, True]
+    assert not [*tmp_path.iterdir()]
 
 
 def test_the_gap_and_its_share_by_hand(experiment: ModuleType) -> None:
