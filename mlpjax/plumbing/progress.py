@@ -26,7 +26,7 @@ def progress_bar(
         console: where to draw; the standard output if None.
 
     Yields:
-        `on_progress(done, total)`, as `seeds.run` and `seeds.train_many` call it.
+        `on_progress(done, total)`, as `lift.run` and `train_many` call it.
     """
     with Progress(
         TextColumn("{task.description}"),
