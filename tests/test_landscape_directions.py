@@ -99,7 +99,7 @@ def test_directions_are_random_and_repeatable():
 def test_directions_of_many_networks_are_those_of_each():
     model = MLP((6, 5, 3))
     keys = jax.random.split(KEY, 3)
-    params = jax.vmap(model.init)(keys)
+    params = jax.vmap(model.init)(keys).params
     found = map_seeds(lambda own: filter_normalised(*own), (keys, params), chunk=2)
     for row in range(3):
         alone = filter_normalised(keys[row], jax.tree.map(lambda leaf, row=row: leaf[row], params))

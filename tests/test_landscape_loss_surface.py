@@ -76,6 +76,7 @@ def test_a_slice_of_a_network_is_a_loop_over_networks():
 )
 @pytest.mark.parametrize("batch_size", [None, 4])
 def test_a_first_layer_worked_out_once_gives_the_same_slice(model, batch_size):
+    task = classification(model, Recipe(loss="squared_error"))
     params = model.init(KEY).params
     rng = np.random.default_rng(0)
     data = Split(rng.normal(size=(11, 5)).astype(np.float32), rng.integers(0, 3, 11))
@@ -83,9 +84,7 @@ def test_a_first_layer_worked_out_once_gives_the_same_slice(model, batch_size):
         params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), params)
         directions = stack(*(random_normal(jax.random.key(seed), params) for seed in (1, 2)))
         steps = jnp.linspace(-1, 1, 3), jnp.linspace(-2, 1, 4)
-        whole = slice_loss(
-            mean_loss(classification(model, Recipe(loss="squared_error"))), params, data, directions, steps, batch_size
-        )
+        whole = slice_loss(mean_loss(task), params, data, directions, steps, batch_size)
         cut = slice_stages(make_stages(model, task), params, data, directions, steps, batch_size)
     assert cut.shape == (3, 4)
     np.testing.assert_allclose(cut, whole, rtol=1e-12)

@@ -27,7 +27,8 @@ def describe(value: Any) -> str:
     """A value as text that is the same in another process, and another one for a value that computes something else.
 
     Numbers and names as they are; arrays by type, shape and content; classes by the code of their methods; functions by
-    name, code, what they close over, and the constants and functions of their module that they name.
+    name, code, what they close over, and the constants and functions of their module that they name. The code of this
+    package is left out: its version says it.
 
     Args:
         value: anything that a training is configured with.
@@ -56,6 +57,8 @@ def _describe(value: Any, depth: int, known: dict[int, str]) -> str:
             known[id(value)] = f"{value.__qualname__} {_hash(_program(value, inner))}"
         return known[id(value)]
     if isinstance(value, type):
+        if _is_own(value):
+            return value.__qualname__
         methods = {name: method for name, method in vars(value).items() if isinstance(method, types.FunctionType)}
         return f"{value.__qualname__} {_hash(inner(methods))}"
     if dataclasses.is_dataclass(value):
@@ -85,14 +88,19 @@ def _program(function: types.FunctionType, inner: Callable[[Any], str]) -> str:
         except ValueError:  # a variable that is not set yet, as of a function that refers to itself
             cells.append("")
     around = function.__globals__
+    own = _is_own(function)
     named = [
         f"{name} {inner(around[name])}"
         for name in sorted(names(function.__code__) & around.keys())
         if isinstance(around[name], bool | int | float | str | tuple)
-        or (isinstance(around[name], types.FunctionType) and around[name].__module__ == function.__module__)
+        or (isinstance(around[name], types.FunctionType) and around[name].__module__ == function.__module__ and not own)
     ]
-    defaults = f"{inner(function.__defaults__)} {inner(function.__kwdefaults__)}"
-    return f"{code(function.__code__)} {cells} {defaults} {named}"
+    written = "" if own else code(function.__code__)
+    return f"{written} {cells} {inner(function.__defaults__)} {inner(function.__kwdefaults__)} {named}"
+
+
+def _is_own(value: types.FunctionType | type) -> bool:
+    return (value.__module__ or "").split(".")[0] == __name__.split(".")[0]
 
 
 def _hash(text: str) -> str:
