@@ -146,7 +146,7 @@ def study(name: str, seeds: int) -> Ends:
                 for whole, part in zip(jax.tree.leaves(settled), jax.tree.leaves(found), strict=True):
                     whole[rows] = part
 
-        go_on(settled[1].kind == Kind.NOT_STATIONARY, GRADIENT_NORM)
+        go_on(settled[1].gradient_norm > GRADIENT_NORM, GRADIENT_NORM)
         go_on((settled[1].loss > BAD) & (settled[1].kind == Kind.DEGENERATE), STRICT)
     solved = (np.abs(before - CORNERS.y) < WITHIN).all(axis=1)
     return Ends(trained, solved, *settled)

@@ -19,6 +19,10 @@ from jaxtyping import install_import_hook
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+# Compiling is most of what tests do: workers, and later runs, share what was compiled.
+jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent.parent / ".pytest_cache" / "compiled"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 # optax itself raises a float to an integer count in Adam and multiplies one by a bool in the one-cycle schedule.
@@ -58,6 +62,13 @@ def labels(figure: Figure) -> set[str]:
     legends = [legend for part in (figure, *figure.axes) for legend in getattr(part, "legends", [])]
     legends += [axes.get_legend() for axes in figure.axes if axes.get_legend()]
     return {text.get_text() for legend in legends for text in legend.get_texts()}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forgotten() -> Any:
+    """What a file traced is forgotten after it: gigabytes that no other file needs, and that slow Python down."""
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture(scope="session")

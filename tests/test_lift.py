@@ -124,7 +124,7 @@ def test_a_store_is_added_to_and_gives_the_rows_that_are_asked_for(store):
     ("function", "shared", "said"),
     [
         (lambda own, factor: {"doubled": own + factor}, 2.0, "function"),
-        (double, 3.0, "shared"),
+        (double, 3.0, "data"),
     ],
 )
 def test_a_store_of_other_work_is_refused_by_name(store, function, shared, said):
