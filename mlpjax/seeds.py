@@ -14,6 +14,7 @@ from mlpjax.errors import UserError, require_choice
 from mlpjax.keys import Keys, make_keys
 from mlpjax.lift import Cost, OnProgress, Store, Work, default_chunk, run, tree_bytes
 from mlpjax.models import Model
+from mlpjax.plumbing.devices import free_memory
 from mlpjax.plumbing.identity import describe
 from mlpjax.plumbing.processes import ALONE, Group
 from mlpjax.recipe import Recipe
@@ -276,7 +277,7 @@ def train_many(
     check_fit(model, own_recipe, first, dataset)
     if chunk is None:
         cost = step_cost(first, recipe, dataset.train)
-        if observe:
+        if observe and free_memory() is not None:  # a CPU's chunk is cut for what a step touches
             state = jax.eval_shape(begin, jax.tree.map(lambda leaf: leaf[0], members), data)
             cost = cost._replace(beside=cost.beside + tree_bytes(state.observed))
         chunk = default_chunk(cost, tree_bytes(data))

@@ -235,6 +235,16 @@ def test_snapshots_are_the_networks_of_their_epochs():
     assert half.snapshots is None
 
 
+def test_what_is_observed_takes_its_place_in_an_accelerators_memory(monkeypatch):
+    costs = []
+    monkeypatch.setattr("mlpjax.seeds.free_memory", lambda: 1e9)
+    monkeypatch.setattr("mlpjax.seeds.default_chunk", lambda cost, _: costs.append(cost) or 2)
+    train_many(MODEL, RECIPE, DATA, [5])
+    found = train_many(MODEL, RECIPE, DATA, [5], snapshots=(0, 2, 4))
+    plain, observed = (cost.beside for cost in costs)
+    assert observed - plain == sum(leaf.nbytes for leaf in jax.tree.leaves(found.snapshots))
+
+
 @pytest.mark.parametrize("epoch", [6, -2])
 def test_snapshots_outside_of_the_training_are_refused(epoch):
     with pytest.raises(UserError, match="snapshots: must be observed at one time or more, from epoch 0 to 4"):
