@@ -1,11 +1,21 @@
-"""Intervals over seeds. A seed is the unit: never an example, an epoch or a grid point."""
+"""Intervals and differences over seeds. A seed is the unit: never an example, an epoch or a grid point."""
 
-from collections.abc import Callable
-from typing import Any
+import math
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import scipy  # loads scipy.stats, which is slow, when it is first used
 from jaxtyping import Float, Real
+
+Interval: TypeAlias = tuple[float, float]
+
+LEVEL = 0.95
+MANY = 500
+"""From so many seeds on, skewness of an exponential's size widens an interval by less than one per cent."""
+LEAST_FOR_MEDIAN = 6
+"""Of five seeds, all lie on one side of the median in 6 % of all cases: no interval holds it in 95 %."""
 
 
 def _finite(values: Real[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
@@ -16,55 +26,111 @@ def _finite(values: Real[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     return values.astype(np.float64)
 
 
-def bootstrap_ci(
-    values: Real[np.ndarray, " seeds"], statistic: Callable[..., Any] = np.mean, level: float = 0.95
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of a statistic over seeds.
+@cache
+def mean_quantile(seeds: int) -> float:
+    """How many standard errors about a mean hold the true mean in 95 % of all samples, normal or skewed.
 
-    [q((1 - level)/2), q((1 + level)/2)], with q the quantiles of the statistic over resamples of the seeds.
-    The resamples are drawn with replacement by a fixed generator: the same values give the same interval.
-    With fewer than about ten seeds it is too narrow, as every bootstrap is. Percentiles and not BCa, whose
-    jackknife costs n^2 and is inconsistent for medians.
+    c_n = max(t_n, e_n): Student's 97.5 % quantile with n - 1 degrees of freedom, and the 95 % quantile of
+    |mean - 1| / (s / sqrt(n)) of n draws from the exponential distribution, whose skewness is 2.
+    Student's alone covers 95 % of normal samples, but 88 % of five and 92 % of thirty-two exponential ones.
+    Nothing that estimates the skewness mends that: a small sample misses the mean just when it has not met the tail.
+    Price: 1.9 times Student's at 3 seeds, 1.5 at 8, 1.25 at 16, 1.12 at 32.
+
+    Args:
+        seeds: n, at least 2.
+
+    Returns:
+        c_n; e_n is taken from 20,000 samples or more by a fixed generator, and left out above `MANY` seeds.
+
+    Source: Student, The probable error of a mean, Biometrika 6 (1908); on skewness: Hall, Theoretical comparison of
+        bootstrap confidence intervals, Annals of Statistics 16 (1988).
+    """
+    student = float(scipy.stats.t.ppf((1 + LEVEL) / 2, seeds - 1))
+    if seeds > MANY:
+        return student
+    drawn = np.random.default_rng(0).exponential(size=(max(2 * 10**6 // seeds, 20_000), seeds))
+    off = np.abs(drawn.mean(axis=1) - 1) / (drawn.std(axis=1, ddof=1) / math.sqrt(seeds))
+    return max(student, float(np.quantile(off, LEVEL)))
+
+
+def mean_ci(values: Real[np.ndarray, " seeds"]) -> Interval | None:
+    """95 % interval of the mean over seeds.
+
+    mean -+ c_n s / sqrt(n), with c_n of `mean_quantile`: it covers the true mean in 95 % of all samples or more,
+    from two seeds on, of any distribution no more skewed than the exponential.
 
     Args:
         values: one finite number per seed, in any unit.
-        statistic: of an array over its last axis, if it takes an `axis`; else of one sample at a time.
-        level: coverage, in (0, 1).
 
     Returns:
-        Lower and upper end, in the unit of `values`; both are the statistic itself where all values are
-        equal, or where there is one, which says nothing about other seeds.
+        Lower and upper end, in the unit of `values`; None for one seed, and where all values are equal: then no
+        spread is seen, and what can be said is said by the count (`wilson_ci`).
+
+    Raises:
+        ValueError: no values, or some that are not finite.
+    """
+    values = _finite(values)
+    # Not by the standard deviation, which rounding lifts above 0.
+    if (values == values[0]).all():
+        return None
+    mean, error = values.mean(), values.std(ddof=1) / math.sqrt(len(values))
+    reach = mean_quantile(len(values)) * error
+    return float(mean - reach), float(mean + reach)
+
+
+def mean_band(
+    values: Real[np.ndarray, "seeds columns"],
+) -> tuple[Float[np.ndarray, " columns"], Float[np.ndarray, " columns"], Float[np.ndarray, " columns"]]:
+    """The mean over seeds at each column, with its 95 % interval, for a figure.
+
+    Args:
+        values: one finite number per seed and column, in any unit.
+
+    Returns:
+        Lower end, mean and upper end (`mean_ci`); all three the mean where there is no interval.
+
+    Raises:
+        ValueError: no values, or some that are not finite.
+    """
+    means = _finite(values).mean(axis=0)
+    ends = [mean_ci(column) or (mean, mean) for column, mean in zip(values.T, means, strict=True)]
+    low, high = np.array(ends).reshape(-1, 2).T
+    return low, means, high
+
+
+def median_ci(values: Real[np.ndarray, " seeds"]) -> Interval | None:
+    """95 % interval of the median over seeds, exact for any distribution.
+
+    From the k-th smallest to the k-th largest value, with the largest k at which P(Binomial(n, 1/2) < k) <= 2.5 %.
+
+    Args:
+        values: one finite number per seed, in any unit.
+
+    Returns:
+        Lower and upper end, in the unit of `values`; None for fewer than six seeds, whose range holds the median
+        less often.
 
     Raises:
         ValueError: no values, or some that are not finite.
 
-    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), section 13.3.
+    Source: Conover, Practical Nonparametric Statistics (1999), section 3.2.
     """
-    values = _finite(values)
-    if (values == values[0]).all():
-        return (point := float(statistic(values))), point
-    interval = scipy.stats.bootstrap(
-        (values,),
-        statistic,
-        confidence_level=level,
-        method="percentile",
-        # 10^8 draws bound the time; with so many seeds fewer resamples fix the ends as well.
-        n_resamples=int(np.clip(10**8 // values.size, 999, 9999)),
-        batch=max(1, 10**6 // values.size),
-        rng=np.random.default_rng(0),
-    ).confidence_interval
-    return float(interval.low), float(interval.high)
+    ordered = np.sort(_finite(values))
+    if len(ordered) < LEAST_FOR_MEDIAN:
+        return None
+    # The quantile is the least count whose probability reaches 2.5 %: one less stays under it.
+    rank = int(scipy.stats.binom.ppf((1 - LEVEL) / 2, len(ordered), 0.5))
+    return float(ordered[rank - 1]), float(ordered[len(ordered) - rank])
 
 
-def wilson_ci(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of a rate.
+def wilson_ci(successes: float, trials: int) -> Interval:
+    """Wilson's 95 % score interval of a rate.
 
     (p + z^2/2n -+ z sqrt(p (1 - p)/n + z^2/4n^2)) / (1 + z^2/n), p = successes/n and z the normal quantile.
 
     Args:
-        successes: number of seeds that succeeded, in [0, trials].
+        successes: number of seeds that succeeded, in [0, trials]; a tie may count half.
         trials: number of seeds, at least 1.
-        level: coverage, in (0, 1).
 
     Returns:
         Lower and upper end, as fractions in [0, 1].
@@ -74,8 +140,167 @@ def wilson_ci(successes: int, trials: int, level: float = 0.95) -> tuple[float, 
 
     Source: Wilson, Probable inference, the law of succession, and statistical inference, JASA 22 (1927).
     """
-    interval = scipy.stats.binomtest(successes, trials).proportion_ci(level, method="wilson")
-    return float(interval.low), float(interval.high)
+    if trials < 1 or not 0 <= successes <= trials:
+        raise ValueError(
+            f"{successes} of {trials} successes: give at least one trial and no more successes than trials"
+        )
+    z = float(scipy.stats.norm.ppf((1 + LEVEL) / 2))
+    rate = successes / trials
+    centre = rate + z**2 / (2 * trials)
+    reach = z * math.sqrt(rate * (1 - rate) / trials + z**2 / (4 * trials**2))
+    low, high = ((centre + side) / (1 + z**2 / trials) for side in (-reach, reach))
+    # Rounding must not part the interval from a rate of 0 or 1.
+    return min(max(low, 0.0), rate), max(min(high, 1.0), rate)
+
+
+class Difference(NamedTuple):
+    """How far one setting is above another, over seeds.
+
+    Attributes:
+        mean: of `one` less that of `other`, in their unit.
+        ci95: its 95 % interval; None where the values show no spread, or there is one seed.
+        p: the chance of a difference in means as far from 0 where the two settings are alike, in (0, 1].
+        chance: that `one` is above `other` on a new seed, in [0, 1]; a tie counts half.
+        chance_ci95: Wilson's interval of that; where the seeds differ, from the smaller number of seeds.
+    """
+
+    mean: float
+    ci95: Interval | None
+    p: float
+    chance: float
+    chance_ci95: Interval
+
+
+def difference(
+    one: Real[np.ndarray, " seeds"], other: Real[np.ndarray, " others"], *, paired: bool = True
+) -> Difference:
+    """How far `one` is above `other`: the difference of means, its p-value, and the chance on a new seed.
+
+    Paired: the interval is `mean_ci` of the differences, p turns their signs (all 2^n ways, or 9,999 random ones).
+    Unpaired: mean -+ c_(v + 1) sqrt(s_1^2/n_1 + s_2^2/n_2), v the degrees of freedom of Welch and Satterthwaite; p
+    shares the values out anew; the chance is Mann and Whitney's U / (n_1 n_2).
+
+    Args:
+        one, other: one finite number per seed, in the same unit; of the same seeds in the same order where paired.
+        paired: whether they are of the same seeds.
+
+    Returns:
+        The difference.
+
+    Raises:
+        ValueError: no values, some that are not finite, or paired ones of unequal number.
+
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 15 (permutation tests); Welch,
+        Biometrika 34 (1947); Mann and Whitney, Annals of Mathematical Statistics 18 (1947).
+    """
+    one, other = _finite(one), _finite(other)
+    if paired and len(one) != len(other):
+        raise ValueError(f"{len(one)} and {len(other)} values: paired ones are of the same seeds")
+    mean = float(one.mean() - other.mean())
+    if paired:
+        gaps = one - other
+        above = float((np.sum(gaps > 0) + np.sum(gaps == 0) / 2) / len(gaps))
+        return Difference(mean, mean_ci(gaps), _p(one, other, paired), above, wilson_ci(above * len(gaps), len(gaps)))
+    ranks = scipy.stats.rankdata(np.concatenate([one, other]))[: len(one)]
+    above = float((ranks.sum() - len(one) * (len(one) + 1) / 2) / (len(one) * len(other)))
+    fewer = min(len(one), len(other))
+    return Difference(mean, _welch(one, other), _p(one, other, paired), above, wilson_ci(above * fewer, fewer))
+
+
+def _welch(one: Float[np.ndarray, " seeds"], other: Float[np.ndarray, " others"]) -> Interval | None:
+    if min(len(one), len(other)) < 2 or (np.ptp(one) == 0 and np.ptp(other) == 0):
+        return None
+    parts = np.array([values.var(ddof=1) / len(values) for values in (one, other)])
+    freedom = parts.sum() ** 2 / (parts**2 / [len(one) - 1, len(other) - 1]).sum()
+    reach = mean_quantile(int(freedom) + 1) * math.sqrt(parts.sum())
+    mean = one.mean() - other.mean()
+    return float(mean - reach), float(mean + reach)
+
+
+def _p(one: Float[np.ndarray, " seeds"], other: Float[np.ndarray, " others"], paired: bool) -> float:
+    if np.array_equal(one, other):
+        return 1.0
+    size = len(one) + len(other)
+    return float(
+        scipy.stats.permutation_test(
+            (one, other),
+            lambda one, other, axis: one.mean(axis=axis) - other.mean(axis=axis),
+            permutation_type="samples" if paired else "independent",
+            vectorized=True,
+            # 10^8 values bound the time; with so many seeds fewer resamples tell as much.
+            n_resamples=int(np.clip(10**8 // size, 999, 9999)),
+            batch=max(1, 10**6 // size),
+            rng=np.random.default_rng(0),
+        ).pvalue
+    )
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values of several comparisons, corrected so that any false one among them has the stated chance.
+
+    The i-th smallest of m becomes max over j <= i of min(1, (m - j + 1) p_j).
+
+    Args:
+        p_values: of each comparison, in [0, 1].
+
+    Returns:
+        The corrected ones, in the same order.
+
+    Source: Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6 (1979).
+    """
+    p = np.asarray(p_values, np.float64)
+    order = np.argsort(p)
+    corrected = np.empty_like(p)
+    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1)
+    return corrected.tolist()
+
+
+def power(size: float, sd: float, seeds: int, *, paired: bool = True) -> float:
+    """The chance that a difference of a given size shows (p <= 5 %, two-sided) in so many seeds.
+
+    Of the t-test: P(|T| > t), T noncentral with n - 1 (paired) or 2n - 2 degrees of freedom and the noncentrality
+    size / (sd sqrt(k/n)), k = 1 (paired) or 2.
+
+    Args:
+        size: of the true difference, in any unit.
+        sd: standard deviation over seeds of the differences (paired) or of either setting, in the same unit, above 0.
+        seeds: n of each setting, at least 2.
+        paired: whether both settings have the same seeds.
+
+    Returns:
+        The power, in [0.05, 1]; for distributions near normal.
+
+    Source: Cohen, Statistical Power Analysis for the Behavioral Sciences (1988), chapter 2.
+    """
+    freedom, k = (seeds - 1, 1) if paired else (2 * seeds - 2, 2)
+    shift = abs(size) / (sd * math.sqrt(k / seeds))
+    limit = scipy.stats.t.ppf((1 + LEVEL) / 2, freedom)
+    return float(scipy.stats.nct.sf(limit, freedom, shift) + scipy.stats.nct.cdf(-limit, freedom, shift))
+
+
+def seeds_to_show(size: float, sd: float, *, wanted: float = 0.8, paired: bool = True) -> int:
+    """How many seeds of each setting show a difference of a given size.
+
+    Args:
+        size, sd, paired: as for `power`; size is not 0.
+        wanted: the least `power`, in (0.05, 1).
+
+    Returns:
+        The least number of seeds, at least 2.
+
+    Raises:
+        ValueError: a difference of 0, which no number shows.
+    """
+    if size == 0:
+        raise ValueError("a difference of 0: no number of seeds shows it")
+    enough = 2
+    while power(size, sd, enough, paired=paired) < wanted:
+        enough *= 2
+    low, high = enough // 2, enough  # power grows with seeds: halve the bracket
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if power(size, sd, middle, paired=paired) >= wanted else (middle, high)
+    return high
 
 
 def summarise(values: Real[np.ndarray, " seeds"]) -> dict[str, Any]:
@@ -85,26 +310,27 @@ def summarise(values: Real[np.ndarray, " seeds"]) -> dict[str, Any]:
         values: one finite number per seed, in any unit.
 
     Returns:
-        `mean`, `sd` (with n - 1), `min`, `median`, `max` and `ci95`, the bootstrap interval [low, high] of
-        the mean; all in the unit of `values`. `sd` and `ci95` are None for one seed, which cannot tell.
+        `mean`, `sd` (with n - 1), `min`, `median`, `max` and `ci95`, the interval [low, high] of the mean
+        (`mean_ci`); all in the unit of `values`. `sd` is None for one seed, which cannot tell; `ci95` as well, and
+        where all values are equal.
 
     Raises:
         ValueError: no values, or some that are not finite.
     """
     values = _finite(values)
-    several = len(values) > 1
+    ci95 = mean_ci(values)
     return {
         "mean": float(values.mean()),
-        "sd": float(values.std(ddof=1)) if several else None,
+        "sd": float(values.std(ddof=1)) if len(values) > 1 else None,
         "min": float(values.min()),
         "median": float(np.median(values)),
         "max": float(values.max()),
-        "ci95": list(bootstrap_ci(values)) if several else None,
+        "ci95": None if ci95 is None else list(ci95),
     }
 
 
 def quantile_band(
-    values: Real[np.ndarray, "seeds epochs"], level: float = 0.95
+    values: Real[np.ndarray, "seeds epochs"], level: float = LEVEL
 ) -> tuple[Float[np.ndarray, " epochs"], Float[np.ndarray, " epochs"], Float[np.ndarray, " epochs"]]:
     """The central share of the seeds at each epoch: where seeds lie, not how well their mean is known.
 

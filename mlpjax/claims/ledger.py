@@ -1,70 +1,165 @@
-"""The ledger: every experiment's claims on one page, made from the committed results."""
+"""The ledger: every experiment's claims on one page, computed from the values of every seed."""
 
 import json
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
+import pandas as pd
 import tyro
 
 from mlpjax.claims.runner import TOO_FEW
+from mlpjax.claims.values import by_claim
 from mlpjax.claims.verdict import Claim
 from mlpjax.errors import UserError
 from mlpjax.plumbing.files import write_atomically
+
+HEAD = """\
+# What the experiments found
+
+Made by `python -m mlpjax.claims` from `{results}/`: change the results, never this page. Each figure stands with its
+95 % interval over seeds, computed here from the value of every seed (`{results}/NAME.parquet`): of means as
+`stats.mean_ci`, of medians from the order statistics, of shares after Wilson. A claim *holds* where the whole interval
+agrees with the published figure, *fails* where none of it does, is *undecided* where the interval straddles the line,
+and *new* where nothing was published. What is claimed of *every seed* fails by one seed that misses.
+"""
+
+OLDER = (
+    "These are of a run that did not keep the value of every seed: the intervals are percentile bootstraps as the run "
+    "stated them, which are too narrow for few seeds."
+)
+
+
+class Results(NamedTuple):
+    """What one experiment's files say: the JSON, and the claims computed anew from the values."""
+
+    stated: dict[str, Any]
+    claims: list[Claim]
+
+
+def read_results(file: Path) -> Results:
+    """One experiment's results, its claims computed anew.
+
+    Args:
+        file: `NAME.json`, with `NAME.parquet` beside it.
+
+    Returns:
+        The results.
+
+    Raises:
+        UserError: the files are not an experiment's results, or are of a checkout with changes that no commit holds.
+    """
+    try:
+        stated = json.loads(file.read_bytes())
+        if not file.with_suffix(".parquet").exists():
+            return Results(stated, [_as_stated(claim) for claim in stated["claims"]])
+        values = by_claim(pd.read_parquet(file.with_suffix(".parquet")))
+        nothing = np.empty((1, 0))
+        claims = [Claim.from_json(claim, values.get(claim["name"], nothing)) for claim in stated["claims"]]
+        revision = stated["git"] or ""
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{file} is not an experiment's results: {error!r}; run the experiment again") from error
+    if revision.endswith("-dirty"):
+        raise UserError(f"{file} was made from files that no commit holds ({revision}): commit them and run it again")
+    return Results(stated, claims)
+
+
+def _as_stated(claim: dict[str, Any]) -> Claim:
+    fields = {key: value for key, value in claim.items() if key != "verdict"}
+    ci95 = None if claim["ci95"] is None else tuple(claim["ci95"])
+    source = "" if claim["tolerance"] is None else "see the experiment"
+    kept = {"statistic": "mean", "tolerance_source": source, "values": np.empty((1, 0))}
+    return Claim(**fields | kept | {"ci95": ci95})
 
 
 def ledger(results_dir: Path) -> str:
     """The claims of every experiment, what was measured, and the verdicts, as one Markdown page.
 
     Args:
-        results_dir: folder of the experiments' results `NAME.json` and figures `NAME*.png`; may be empty.
+        results_dir: folder of the experiments' results `NAME.json`, `NAME.parquet` and figures `NAME*.png`; may be
+            empty.
 
     Returns:
         The page; its links are relative to the folder above `results_dir`.
 
     Raises:
-        UserError: a file there is not an experiment's results.
+        UserError: a file there is not an experiment's results, or is of uncommitted files.
     """
-    page = [
-        "# What the experiments found",
-        "",
-        f"Made by `python -m mlpjax.claims` from `{results_dir.name}/`: change the results, never this page.",
-        "Each figure stands with its 95 % interval over seeds. A claim *holds* where the whole interval",
-        "agrees with the published figure, *fails* where none of it does, is *undecided* where the interval",
-        "straddles the line, and *new* where nothing was published.",
-    ]
-    names = sorted(file.stem for file in results_dir.glob("*.json"))
-    for name in names:
-        file = results_dir / f"{name}.json"
-        try:
-            results = json.loads(file.read_bytes())
-            claims = [Claim.from_json(stated) for stated in results["claims"]]
-            facts = f"{results['seconds']:,.0f} s on {results['device']}: `{results['command']}`"
-            quick = ["", f"**{TOO_FEW}**"] if results["quick"] else []
-        except (ValueError, TypeError, KeyError) as error:
-            raise UserError(f"{file} is not an experiment's results: {error!r}; run the experiment again") from error
-        page += ["", f"## {name}", "", facts, *quick, ""]
+    found = {file.stem: read_results(file) for file in sorted(results_dir.glob("*.json"))}
+    page = [HEAD.format(results=results_dir.name), "## What was settled", ""]
+    page += _table(
+        ("claim", "published", "measured (95 % interval)", "verdict", "experiment"),
+        [
+            (claim.settles, *claim.cells()[1:3], _verdict(claim), f"[{name}](#{name})")
+            for name, results in found.items()
+            for claim in results.claims
+            if claim.settles
+        ],
+    )
+    page += ["", *_count([claim for results in found.values() for claim in results.claims])]
+    for name, (stated, claims) in found.items():
+        page += ["", f"## {name}", "", f"{stated['seconds']:,.0f} s on {stated['device']}: `{stated['command']}`"]
+        page += ["", f"**{TOO_FEW}**"] * stated["quick"]
+        page += ["", OLDER] * (not results_dir.joinpath(f"{name}.parquet").exists())
+        page += ["", f"All seeds share {stated['shared']}: the intervals are conditional on it."] * bool(
+            stated["shared"]
+        )
+        page += [line for note in stated["config"].get("notes", []) for line in ("", f"Note: {note}")]
         page += [
-            "| claim | published | measured (95 % interval) | seeds | verdict | source |",
-            "|---|---|---|---|---|---|",
+            "",
+            *_table(
+                ("claim", "published", "measured (95 % interval)", "seeds", "verdict", "source"),
+                [(*claim.cells(), _verdict(claim), _source(claim)) for claim in claims],
+            ),
         ]
-        for claim in claims:
-            cells = (*claim.cells(), f"**{claim.verdict}**", claim.source)
-            page.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
         page += [
             line
             for figure in sorted(results_dir.glob(f"{name}*.png"))
             # "xor_noise.png" is of the experiment xor_noise, where there is one, and not of xor.
-            if name == max((n for n in names if figure.stem.startswith(n)), key=len)
+            if name == max((other for other in found if figure.stem.startswith(other)), key=len)
             for line in ("", f"![{figure.stem}]({results_dir.name}/{figure.name})")
         ]
     return "\n".join(page) + "\n"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [header, ["---"] * len(header), *rows]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+
+
+def _verdict(claim: Claim) -> str:
+    return f"**{claim.verdict}**" + " (theorem)" * claim.theorem
+
+
+def _source(claim: Claim) -> str:
+    return "; ".join(filter(None, (claim.source, f"±: {claim.tolerance_source}" if claim.tolerance_source else "")))
+
+
+def _count(claims: Sequence[Claim]) -> list[str]:
+    """How many verdicts there are, and what chance does to so many."""
+    findings = Counter(claim.verdict for claim in claims if not claim.theorem)
+    theorems = Counter(claim.verdict for claim in claims if claim.theorem)
+    decided = findings["holds"] + findings["fails"]
+    return [
+        f"{findings.total()} figures were found: {findings['holds']} hold, {findings['fails']} fail, "
+        f"{findings['undecided']} are undecided, and beside {findings['new']} nothing was published. Checks of a "
+        "theorem or an identity are checks of the code and counted apart: "
+        f"{theorems['holds']} of {theorems.total()} hold.",
+        "",
+        "A 95 % interval lies wholly on the wrong side of a figure at its very border in one case of 40. So chance "
+        f"explains at most about {decided / 40:.0f} of the {decided} decided verdicts, if all were so near to the line. "
+        "No verdict is corrected for their number, and the p-value of a difference is of that one comparison.",
+    ]
 
 
 def main(results_dir: tyro.conf.Positional[Path] = Path("experiments/results")) -> None:
     """Write the ledger README.md beside the folder of the experiments' results.
 
     Args:
-        results_dir: folder of the results, NAME.json and NAME*.png.
+        results_dir: folder of the results, NAME.json, NAME.parquet and NAME*.png.
     """
     try:
         page = ledger(results_dir)

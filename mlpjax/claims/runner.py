@@ -5,8 +5,8 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mlpjax.claims.values import tidy
 from mlpjax.claims.verdict import Claim
 from mlpjax.errors import UserError
 from mlpjax.plumbing.compilation import remember_compilations
@@ -56,22 +57,26 @@ def run_experiment(
     argv: Sequence[str] | None = None,
     *,
     full_mnist: bool = False,
+    shared: str = "",
 ) -> None:
     """Run `python experiments/NAME.py [--seeds N] [--quick] [--out DIR]`: parse, run, print and write.
 
-    Prints the verdicts and writes `DIR/results.json`. A user's error ends in one line and exit code 2; where full
-    MNIST is needed and not given, that is said in one line and the exit code is `SKIPPED`.
+    Prints the verdicts, and writes `DIR/results.json` and the values of every seed, `DIR/values.parquet`. A user's
+    error ends in one line and exit code 2; where full MNIST is needed and not given, that is said in one line and the
+    exit code is `SKIPPED`.
 
     Args:
         name: of the experiment, that of its file.
         docstring: of the experiment, which `--help` shows.
-        body: `(seeds, quick, out) -> (claims, config)`; it may write figures `out/NAME*.png`.
+        body: `(seeds, quick, out) -> (claims, config)`; it may write figures `out/NAME*.png`. `config` is ready for
+            JSON; its `notes`, if any, are sentences for the ledger.
         full_seeds: the default number of seeds.
         quick_seeds: the default number of seeds with `--quick`.
         argv: the arguments; those of the command line if None.
         full_mnist: whether the experiment takes all of MNIST, but with `--quick`. Then there is an option
             `--data`, by default what MLPJAX_MNIST holds (a bare folder is read as `idx:`), and `body` has it
             as fourth argument, for `load_mnist`.
+        shared: what all seeds share, on which their intervals are conditional ("one split of the digits").
     """
     argv = sys.argv[1:] if argv is None else argv
     default = _Options(quick_seeds if "--quick" in argv else full_seeds, Path("runs") / name)
@@ -111,7 +116,8 @@ def run_experiment(
         console.print(_verdicts(name, claims))
         if options.quick:
             console.print(TOO_FEW)
-        path = write_results(options.out, name, claims, seconds, config, options.quick, shlex.join(command))
+        run = {"shared": shared, "config": config, "quick": options.quick, "command": shlex.join(command)}
+        path = write_results(options.out, name, claims, seconds, run)
         console.print(f"{seconds:.1f} s; written to {path}", soft_wrap=True)
     except (UserError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
@@ -119,43 +125,38 @@ def run_experiment(
 
 
 def write_results(
-    out_dir: Path,
-    experiment: str,
-    claims: Iterable[Claim],
-    seconds: float,
-    config: dict[str, Any],
-    quick: bool,
-    command: str,
+    out_dir: Path, experiment: str, claims: Sequence[Claim], seconds: float, run: Mapping[str, Any]
 ) -> Path:
-    """Write `results.json`, the file that the ledger and other tools read.
+    """Write `results.json` and `values.parquet`, the files that the ledger and other tools read.
 
     Args:
         out_dir: the folder, made if missing.
         experiment: its name, that of its file.
-        claims: what was found.
+        claims: what was found, each under a name of its own.
         seconds: wall time of the experiment, in s.
-        config: what else made the numbers, ready for JSON.
-        quick: whether this was a quick run, perhaps too small to settle the claims.
-        command: what to type to repeat it.
+        run: what else made the numbers, ready for JSON: `shared`, `config`, `quick`, `command`.
 
     Returns:
-        The path of the file.
+        The path of `results.json`.
 
     Raises:
-        ValueError: a number in `config` is not finite.
+        ValueError: two claims of one name, or a number in `run` is not finite.
         OSError: the folder cannot be written.
     """
+    names = [claim.name for claim in claims]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{experiment} claims {twice[0]!r} twice: give each claim a name of its own")
     results = {
         "experiment": experiment,
-        "claims": [asdict(claim) | {"verdict": claim.verdict} for claim in claims],
+        "claims": [claim.to_json() for claim in claims],
         "seconds": round(seconds, 1),
         **environment(),
-        "config": config,
-        "quick": quick,
-        "command": command,
+        **run,
     }
     text = json.dumps(results, indent=1, allow_nan=False) + "\n"
+    values = tidy(claims)
     out_dir.mkdir(parents=True, exist_ok=True)
+    write_atomically(out_dir / "values.parquet", lambda file: values.to_parquet(file, compression="zstd", index=False))
     path = out_dir / "results.json"
     write_atomically(path, lambda file: file.write(text.encode()))
     return path

@@ -50,7 +50,10 @@ def mean_tile(label: str, figure: Mapping[str, Any], form: str, over: str) -> Ti
         form: of a number, with its unit, such as "{:.2f} %".
         over: what it is the mean of, such as "64 seeds".
     """
-    known = f"95 % interval {interval(figure['ci95'])}, " if figure["ci95"] else ""
+    if figure["ci95"]:
+        known = f"95 % interval {interval(figure['ci95'])}, "
+    else:
+        known = "" if figure["sd"] is None else "the same in all of "
     return Tile(label, form.format(figure["mean"]), known + over)
 
 
