@@ -9,6 +9,7 @@ import numpy as np
 import scipy  # loads scipy.stats, which is slow, when it is first used
 from jaxtyping import Float, Real
 
+Number: TypeAlias = float | int
 Interval: TypeAlias = tuple[float, float]
 
 LEVEL = 0.95
@@ -123,7 +124,7 @@ def median_ci(values: Real[np.ndarray, " seeds"]) -> Interval | None:
     return float(ordered[rank - 1]), float(ordered[len(ordered) - rank])
 
 
-def wilson_ci(successes: float, trials: int) -> Interval:
+def wilson_ci(successes: Number, trials: int) -> Interval:
     """Wilson's 95 % score interval of a rate.
 
     (p + z^2/2n -+ z sqrt(p (1 - p)/n + z^2/4n^2)) / (1 + z^2/n), p = successes/n and z the normal quantile.
@@ -150,7 +151,7 @@ def wilson_ci(successes: float, trials: int) -> Interval:
     reach = z * math.sqrt(rate * (1 - rate) / trials + z**2 / (4 * trials**2))
     low, high = ((centre + side) / (1 + z**2 / trials) for side in (-reach, reach))
     # Rounding must not part the interval from a rate of 0 or 1.
-    return min(max(low, 0.0), rate), max(min(high, 1.0), rate)
+    return float(min(max(low, 0.0), rate)), float(max(min(high, 1.0), rate))
 
 
 class Difference(NamedTuple):
@@ -199,8 +200,9 @@ def difference(
     mean = float(one.mean() - other.mean())
     if paired:
         gaps = one - other
-        above = float((np.sum(gaps > 0) + np.sum(gaps == 0) / 2) / len(gaps))
-        return Difference(mean, mean_ci(gaps), _p(one, other, paired), above, wilson_ci(above * len(gaps), len(gaps)))
+        above = float(np.sum(gaps > 0) + np.sum(gaps == 0) / 2)
+        chance = above / len(gaps)
+        return Difference(mean, mean_ci(gaps), _p(one, other, paired), chance, wilson_ci(above, len(gaps)))
     ranks = scipy.stats.rankdata(np.concatenate([one, other]))[: len(one)]
     above = float((ranks.sum() - len(one) * (len(one) + 1) / 2) / (len(one) * len(other)))
     fewer = min(len(one), len(other))
@@ -255,7 +257,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected.tolist()
 
 
-def power(size: float, sd: float, seeds: int, *, paired: bool = True) -> float:
+def power(size: Number, sd: Number, seeds: int, *, paired: bool = True) -> float:
     """The chance that a difference of a given size shows (p <= 5 %, two-sided) in so many seeds.
 
     Of the t-test: P(|T| > t), T noncentral with n - 1 (paired) or 2n - 2 degrees of freedom and the noncentrality
@@ -278,7 +280,7 @@ def power(size: float, sd: float, seeds: int, *, paired: bool = True) -> float:
     return float(scipy.stats.nct.sf(limit, freedom, shift) + scipy.stats.nct.cdf(-limit, freedom, shift))
 
 
-def seeds_to_show(size: float, sd: float, *, wanted: float = 0.8, paired: bool = True) -> int:
+def seeds_to_show(size: Number, sd: Number, *, wanted: float = 0.8, paired: bool = True) -> int:
     """How many seeds of each setting show a difference of a given size.
 
     Args:

@@ -78,6 +78,26 @@ def silent() -> Any:
 
 
 @pytest.fixture(scope="session")
+def claims() -> Any:
+    """One of every kind: holds, fails with a seed left out, exact, every, a theorem, a difference of other seeds."""
+    claim = importlib.import_module("mlpjax.claims").Claim
+    dropout, ridge = np.array([1.7, 1.72, 1.68, 1.7]), np.array([2.0, np.nan, 1.9, 2.1])
+    trained = np.isfinite(ridge)
+    limit: Any = {"source": "ISLR 10.2", "published": 1.8, "relation": "at most"}
+    near: Any = {"source": "ISLR 10.2", "published": 3.3, "relation": "about", "tolerance": 0.1}
+    return [
+        claim.mean("dropout test error", dropout, unit="%", **limit, settles="Dropout helps."),
+        claim.mean("ridge | test error", ridge, unit="%", among=trained, **near, tolerance_source="ours"),
+        claim.exact("parameters", 235146),
+        claim.every("networks that learn", np.arange(40) > 0, source="ISLR 10.2"),
+        claim.every("convex", np.ones(40, bool), source="Boyd", theorem=True),
+        claim.difference(
+            "dropout against ridge", dropout, ridge[trained], paired=False, unit="points", **limit | {"published": -0.3}
+        ),
+    ]
+
+
+@pytest.fixture(scope="session")
 def coarse_digits() -> Any:
     """200 and 100 digits of 49 coarse pixels, as a data set."""
     mlpjax = importlib.import_module("mlpjax")  # behind the hook

@@ -6,68 +6,74 @@ from pathlib import Path
 import pytest
 
 from mlpjax.claims import Claim
-from mlpjax.claims.ledger import ledger, main
+from mlpjax.claims.ledger import ledger, main, read_results
 from mlpjax.claims.runner import write_results
+from mlpjax.errors import UserError
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 
-CLAIMS = [
-    Claim(
-        "dropout test error",
-        unit="%",
-        measured=1.7,
-        ci95=(1.66, 1.74),
-        seeds=64,
-        published=1.8,
-        relation="at most",
-        source="ISLR 10.2",
-    ),
-    Claim(
-        "ridge | test error",
-        unit="%",
-        measured=2.0,
-        ci95=(1.9, 2.1),
-        seeds=64,
-        published=2.3,
-        relation="about",
-        tolerance=0.1,
-        source="ISLR 10.2",
-    ),
-    Claim("parameters", measured=235146, ci95=None, seeds=1),
-]
+RUN = {"shared": "one split", "config": {"notes": ["2 of 3 before, 1 of 3 now."]}}
 
 
 @pytest.fixture
-def results_dir(tmp_path: Path) -> Path:
+def results_dir(claims: list[Claim], tmp_path: Path) -> Path:
     folder = tmp_path / "results"
     folder.mkdir()
     for name, quick in (("islr", False), ("islr_wide", True)):
-        file = write_results(tmp_path, name, CLAIMS, 1234.0, {}, quick, f"python experiments/{name}.py")
-        file.rename(folder / f"{name}.json")
+        run = RUN | {"quick": quick, "command": f"python experiments/{name}.py"}
+        file = write_results(tmp_path, name, claims, 1234.0, run)
+        stated = json.loads(file.read_text()) | {"git": "b942a0a"}
+        (folder / f"{name}.json").write_text(json.dumps(stated))
+        (tmp_path / "values.parquet").rename(folder / f"{name}.parquet")
     for name in ("islr", "islr_wide", "islr_curves"):
         (folder / f"{name}.png").touch()
     return folder
 
 
 def test_ledger_shows_every_claim_and_each_figure_once(results_dir: Path) -> None:
-    page = ledger(results_dir)
-    narrow, wide = page.split("## islr_wide")
-    assert "| dropout test error | ≤ 1.8 % | 1.7 [1.66, 1.74] % | 64 | **holds** | ISLR 10.2 |" in narrow
-    assert "| ridge \\| test error | ≈ 2.3 ± 0.1 % | 2 [1.9, 2.1] % | 64 | **fails** | ISLR 10.2 |" in narrow
-    assert "| parameters |  | 235,146 | 1 | **new** |  |" in narrow
+    head, rest = ledger(results_dir).split("## islr\n")
+    narrow, wide = rest.split("## islr_wide\n")
+    # By hand: sd 0.016330, n = 4, 5.58 standard errors.
+    assert "| Dropout helps. | ≤ 1.8 % | 1.7 [1.654, 1.746] % | **holds** | [islr](#islr) |" in head
+    assert "| dropout test error | ≤ 1.8 % | 1.7 [1.654, 1.746] % | 4 | **holds** | ISLR 10.2 |" in narrow
+    ridge = "| ridge \\| test error | ≈ 3.3 ± 0.1 % | 2 [1.533, 2.467] % | 3 of 4 | **fails** | ISLR 10.2; ±: ours |"
+    assert ridge in narrow
+    assert "| parameters |  | 235,146 |  | **new** |  |" in narrow
+    assert "| networks that learn | every seed | 97.5 [87.12, 99.56] % | 40 | **fails** | ISLR 10.2 |" in narrow
+    assert "| **holds** (theorem) |" in narrow
     assert "1,234 s on " in narrow
     assert "`python experiments/islr.py`" in narrow
+    assert "All seeds share one split" in narrow
+    assert "Note: 2 of 3 before, 1 of 3 now." in narrow
     assert "(results/islr.png)" in narrow
     assert "(results/islr_curves.png)" in narrow
-    assert page.count("islr_wide.png") == wide.count("(results/islr_wide.png)") == 1
+    assert (head + rest).count("islr_wide.png") == wide.count("(results/islr_wide.png)") == 1
     assert "A quick run" in wide
     assert "A quick run" not in narrow
 
 
-def test_ledger_computes_verdicts_and_trusts_none(results_dir: Path) -> None:
+def test_ledger_counts_findings_and_theorems_apart(results_dir: Path) -> None:
+    head = ledger(results_dir).split("## islr\n")[0]
+    assert "10 figures were found: 2 hold, 4 fail, 2 are undecided, and beside 2 nothing" in head
+    assert "counted apart: 2 of 2 hold." in head
+    assert "at most about 0 of the 6 decided verdicts" in head
+
+
+def test_ledger_computes_figures_from_the_values_and_trusts_none(results_dir: Path) -> None:
     file = results_dir / "islr.json"
-    file.write_text(file.read_text().replace('"holds"', '"fails"'))
-    assert "**holds**" in ledger(results_dir).split("## islr_wide")[0]
+    stated = json.loads(file.read_text())
+    for claim in stated["claims"]:
+        claim |= {"measured": 0.0, "ci95": [0.0, 0.0], "verdict": "holds"}
+    before = ledger(results_dir)
+    file.write_text(json.dumps(stated))
+    assert ledger(results_dir) == before
+
+
+def test_results_of_uncommitted_files_are_refused(results_dir: Path) -> None:
+    file = results_dir / "islr.json"
+    file.write_text(file.read_text().replace("b942a0a", "b942a0a-dirty"))
+    with pytest.raises(UserError, match=r"islr.json was made from files that no commit holds"):
+        ledger(results_dir)
 
 
 def test_ledger_of_nothing(tmp_path: Path) -> None:
@@ -95,10 +101,12 @@ def test_ledger_is_made_from_the_results() -> None:
     assert committed == ledger(EXPERIMENTS / "results"), "run: python -m mlpjax.claims"
 
 
-def test_every_verdict_follows_from_its_numbers() -> None:
+def test_what_the_results_state_follows_from_their_values() -> None:
     for file in sorted((EXPERIMENTS / "results").glob("*.json")):
-        results = json.loads(file.read_bytes())
-        assert results["experiment"] == file.stem
-        assert not results["quick"], f"{file.name} is of a quick run"
-        for claim in results["claims"]:
-            assert claim["verdict"] == Claim.from_json(claim).verdict, (file.name, claim["name"])
+        stated, claims = read_results(file)
+        assert stated["experiment"] == file.stem
+        assert not stated["quick"], f"{file.name} is of a quick run"
+        for claim, expected in zip(claims, stated["claims"], strict=True):
+            assert claim.verdict == expected["verdict"], (file.name, claim.name)
+            assert claim.measured == pytest.approx(expected["measured"]), (file.name, claim.name)
+            assert claim.ci95 == (expected["ci95"] and pytest.approx(expected["ci95"])), (file.name, claim.name)

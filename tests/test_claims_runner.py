@@ -5,55 +5,45 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from mlpjax.claims import Claim, run_experiment
 from mlpjax.claims.runner import SKIPPED, write_results
+from mlpjax.claims.values import by_claim
 from mlpjax.errors import UserError
+from mlpjax.stats import mean_ci
 
-CLAIMS = [
-    Claim(
-        "dropout test error",
-        unit="%",
-        measured=1.7,
-        ci95=(1.66, 1.74),
-        seeds=64,
-        published=1.8,
-        relation="at most",
-        source="ISLR 10.2",
-    ),
-    Claim(
-        "ridge | test error",
-        unit="%",
-        measured=2.0,
-        ci95=(1.9, 2.1),
-        seeds=64,
-        published=2.3,
-        relation="about",
-        tolerance=0.1,
-        source="ISLR 10.2",
-    ),
-    Claim("parameters", measured=235146, ci95=None, seeds=1),
-]
+RUN = {"shared": "one split", "config": {"epochs": 30}, "quick": False, "command": "python experiments/islr.py"}
 
 
-def test_results_keep_the_contract(tmp_path: Path) -> None:
-    path = write_results(tmp_path / "new", "islr", CLAIMS, 412.04, {"epochs": 30}, False, "python experiments/islr.py")
+def test_results_keep_the_contract(claims: list[Claim], tmp_path: Path) -> None:
+    path = write_results(tmp_path / "new", "islr", claims, 412.04, RUN)
     assert path == tmp_path / "new" / "results.json"
     results = json.loads(path.read_text())
+    low, high = mean_ci(claims[0].values[0]) or (0, 0)
     assert results["claims"][0] == {
         "name": "dropout test error",
         "unit": "%",
-        "measured": 1.7,
-        "ci95": [1.66, 1.74],
-        "seeds": 64,
+        "statistic": "mean",
+        "measured": pytest.approx(1.7),
+        "ci95": [low, high],
+        "p": None,
+        "chance": None,
+        "chance_ci95": None,
+        "seeds": 4,
+        "left_out": 0,
         "published": 1.8,
         "relation": "at most",
         "tolerance": None,
+        "tolerance_source": "",
         "source": "ISLR 10.2",
+        "theorem": False,
+        "settles": "Dropout helps.",
         "verdict": "holds",
     }
-    assert [claim["verdict"] for claim in results["claims"]] == ["holds", "fails", "new"]
+    assert [claim["verdict"] for claim in results["claims"]] == ["holds", "fails", "new", "fails", "holds", "undecided"]
     assert results["versions"].keys() >= {"python", "mlpjax", "jax", "flax", "optax", "numpy"}
     assert isinstance(results["device"], str)
     assert results | {"claims": [], "versions": {}, "device": "", "git": ""} == {
@@ -63,15 +53,28 @@ def test_results_keep_the_contract(tmp_path: Path) -> None:
         "device": "",
         "versions": {},
         "git": "",
-        "config": {"epochs": 30},
-        "quick": False,
-        "command": "python experiments/islr.py",
+        **RUN,
     }
 
 
-def test_a_config_that_json_cannot_hold_writes_nothing(tmp_path: Path) -> None:
+def test_the_values_of_every_seed_are_kept(claims: list[Claim], tmp_path: Path) -> None:
+    write_results(tmp_path, "islr", claims, 1.0, RUN)
+    table = pd.read_parquet(tmp_path / "values.parquet")
+    ridge = table[table["claim"] == "ridge | test error"]
+    assert ridge["seed"].tolist() == [0, 2, 3]  # seed 1 is left out
+    assert ridge["value"].tolist() == [2.0, 1.9, 2.1]
+    gap = table[table["claim"] == "dropout against ridge"]
+    assert gap.groupby("row")["value"].apply(list).tolist() == [[1.7, 1.72, 1.68, 1.7], [2.0, 1.9, 2.1]]
+
+
+def test_two_claims_of_one_name_are_refused(claims: list[Claim], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="islr claims 'dropout test error' twice"):
+        write_results(tmp_path, "islr", [*claims, claims[0]], 1.0, RUN)
+
+
+def test_a_config_that_json_cannot_hold_writes_nothing(claims: list[Claim], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
-        write_results(tmp_path, "islr", CLAIMS, 1.0, {"rate": math.inf}, False, "")
+        write_results(tmp_path, "islr", claims, 1.0, RUN | {"config": {"rate": math.inf}})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -79,34 +82,24 @@ def body(seeds: int, quick: bool, out: Path) -> tuple[list[Claim], dict[str, Any
     if seeds == 13:
         raise UserError("13 seeds bring bad luck: give another number")
     (out / "lucky.png").write_bytes(b"")
-    solved = Claim(
-        "solved",
-        unit="%",
-        measured=50.0,
-        ci95=(40.0, 60.0),
-        seeds=seeds,
-        published=50.0,
-        relation="at least",
-        source="[1]",
-    )
+    half = np.arange(seeds) % 2 == 0
+    solved = Claim.share("solved", half, published=50.0, relation="at least", source="[1]")
     return [solved], {"quick": quick}
 
 
 def run(*argv: str) -> None:
-    run_experiment("lucky", "Luck is on our side [1].\n\nExpected: half.", body, 1000, 10, argv)
+    run_experiment("lucky", "Luck is on our side [1].\n\nExpected: half.", body, 1000, 10, argv, shared="one coin")
 
 
 def test_experiment_runs_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run("--out", str(tmp_path))
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["command"] == "python experiments/lucky.py --seeds 1000"
-    assert (results["quick"], results["config"], results["claims"][0]["seeds"]) == (
-        False,
-        {"quick": False},
-        1000,
-    )
+    assert (results["quick"], results["config"], results["shared"]) == (False, {"quick": False}, "one coin")
+    assert results["claims"][0]["seeds"] == 1000
+    assert len(pd.read_parquet(tmp_path / "values.parquet")) == 1000
     printed = capsys.readouterr().out
-    assert "50 [40, 60] %" in printed
+    assert "50 [46.91, 53.09] %" in printed
     assert "undecided" in printed
     assert "quick" not in printed
 
@@ -146,10 +139,13 @@ def test_a_user_s_error_is_one_line_and_exit_code_2(
     assert argv[1] in error
 
 
-def test_a_claim_survives_the_file(tmp_path: Path) -> None:
-    written = json.loads(write_results(tmp_path, "islr", CLAIMS, 1.0, {}, False, "").read_text())["claims"]
-    for claim, read in zip(CLAIMS, written, strict=True):
-        assert Claim.from_json(read) == claim
+def test_a_claim_survives_the_file(claims: list[Claim], tmp_path: Path) -> None:
+    written = json.loads(write_results(tmp_path, "islr", claims, 1.0, RUN).read_text())["claims"]
+    values = by_claim(pd.read_parquet(tmp_path / "values.parquet"))
+    for claim, read in zip(claims, written, strict=True):
+        again = Claim.from_json(read, values.get(claim.name, np.empty((1, 0))))
+        assert again == claim
+        assert np.array_equal(again.values, claim.values, equal_nan=True)
         assert read["verdict"] == claim.verdict
 
 

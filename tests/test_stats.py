@@ -1,6 +1,10 @@
-"""Intervals against closed forms, SciPy and their own coverage."""
+"""Intervals against closed forms, SciPy, an exhaustive count, and their own coverage in simulations."""
 
+import itertools
 import json
+import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,77 +12,168 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlpjax.stats import bootstrap_ci, quantile_band, summarise, wilson_ci
+from mlpjax.stats import (
+    difference,
+    holm,
+    mean_band,
+    mean_ci,
+    mean_quantile,
+    median_ci,
+    power,
+    quantile_band,
+    seeds_to_show,
+    summarise,
+    wilson_ci,
+)
 
-SAMPLE = np.random.default_rng(1).lognormal(size=400)
-
-
-def test_bootstrap_of_the_mean_is_the_normal_interval_when_seeds_are_many() -> None:
-    error = SAMPLE.std(ddof=1) / np.sqrt(len(SAMPLE))
-    normal = SAMPLE.mean() - 1.96 * error, SAMPLE.mean() + 1.96 * error
-    assert np.allclose(bootstrap_ci(SAMPLE), normal, atol=0.25 * error)
-
-
-def test_bootstrap_of_the_median_holds_the_order_statistics_interval() -> None:
-    # Exact: the number of values below the median is binomial(n, 1/2).
-    low, high = scipy.stats.binom(len(SAMPLE), 0.5).ppf([0.025, 0.975]).astype(int)
-    ordered = np.sort(SAMPLE)
-    assert np.allclose(bootstrap_ci(SAMPLE, np.median), (ordered[low], ordered[high]), rtol=0.05)
-
-
-def test_bootstrap_covers_the_true_mean() -> None:
-    rng = np.random.default_rng(2)
-    intervals = [bootstrap_ci(rng.exponential(size=40)) for _ in range(200)]
-    covered = np.mean([low <= 1 <= high for low, high in intervals])
-    assert 0.88 <= covered <= 0.98
+DRAWS = 2000
+BINOMIAL = 3 * math.sqrt(0.95 * 0.05 / DRAWS)
+"""Three standard deviations of a share of 95 % in so many draws: 1.5 %."""
+NORMAL = np.random.default_rng(1).normal(3.0, 2.0, size=(2, 40))
 
 
-@pytest.mark.parametrize("level", [0.5, 0.99])
-def test_bootstrap_widens_with_the_level(level: float) -> None:
-    low, high = bootstrap_ci(SAMPLE, level=level)
-    z = scipy.stats.norm.ppf((1 + level) / 2)
-    assert high - low == pytest.approx(2 * z * SAMPLE.std() / np.sqrt(len(SAMPLE)), rel=0.1)
+def covered(interval: Callable[[np.ndarray], tuple[float, float] | None], samples: np.ndarray, true: float) -> float:
+    ends = [interval(sample) for sample in samples]
+    return float(np.mean([end is not None and end[0] <= true <= end[1] for end in ends]))
 
 
-def test_bootstrap_is_repeatable() -> None:
-    assert bootstrap_ci(SAMPLE) == bootstrap_ci(SAMPLE)
+@pytest.mark.parametrize("seeds", [2, 3, 4, 5, 8, 16, 32, 100])
+@pytest.mark.parametrize(
+    ("distribution", "true"),
+    [(scipy.stats.norm(), 0.0), (scipy.stats.expon(), 1.0), (scipy.stats.gamma(2), 2.0), (scipy.stats.uniform(), 0.5)],
+    ids=["normal", "exponential", "gamma", "uniform"],
+)
+def test_the_interval_of_a_mean_covers_it(distribution: Any, true: float, seeds: int) -> None:
+    samples = distribution.rvs((DRAWS, seeds), random_state=np.random.default_rng(seeds))
+    assert covered(mean_ci, samples, true) >= 0.95 - BINOMIAL
 
 
-def test_bootstrap_of_a_hundred_thousand_seeds_stays_small_in_memory() -> None:
-    values = np.random.default_rng(3).normal(size=100_000)
-    low, high = bootstrap_ci(values)
-    assert high - low == pytest.approx(2 * 1.96 / np.sqrt(100_000), rel=0.1)
+@pytest.mark.parametrize("seeds", [6, 9, 32])
+def test_the_interval_of_a_median_covers_it(seeds: int) -> None:
+    samples = np.random.default_rng(0).exponential(size=(DRAWS, seeds))
+    assert covered(median_ci, samples, math.log(2)) >= 0.95 - BINOMIAL
 
 
-@pytest.mark.parametrize("values", [[0.1], [0.1, 0.1, 0.1], [0.0, 0.0]])
-def test_bootstrap_of_equal_values_has_no_width(values: list[float]) -> None:
-    mean = float(np.mean(values))
-    assert bootstrap_ci(np.array(values)) == (mean, mean)
+def test_the_interval_of_a_mean_is_wider_than_student_s_where_seeds_are_few_and_his_where_they_are_many() -> None:
+    for seeds, ratio in ((3, 1.88), (8, 1.47), (16, 1.25), (32, 1.12)):
+        assert mean_quantile(seeds) / scipy.stats.t.ppf(0.975, seeds - 1) == pytest.approx(ratio, rel=0.02)
+    many = np.random.default_rng(2).normal(size=2000)
+    error = many.std(ddof=1) / np.sqrt(2000)
+    student = scipy.stats.t(1999, many.mean(), error).interval(0.95)
+    assert mean_ci(many) == pytest.approx(student, rel=1e-9)
 
 
-@pytest.mark.parametrize("function", [bootstrap_ci, summarise])
+@pytest.mark.parametrize("values", [[0.1], [0.1, 0.1, 0.1], [0, 0]])
+def test_values_without_spread_have_no_interval(values: list[float]) -> None:
+    assert mean_ci(np.array(values)) is None
+
+
+def test_the_median_s_interval_is_of_order_statistics() -> None:
+    values = np.random.default_rng(3).permutation(20)
+    expected = scipy.stats.quantile_test(values, p=0.5).confidence_interval(0.95)
+    assert median_ci(values) == (expected.low, expected.high) == (5, 14)
+    assert median_ci(np.arange(6)) == (0, 5)
+    assert median_ci(np.arange(5)) is None
+
+
+@pytest.mark.parametrize("function", [mean_ci, median_ci, summarise])
 @pytest.mark.parametrize("values", [[], [1.0, np.nan], [np.inf, 1.0]])
 def test_values_that_are_missing_or_not_finite_are_refused(function: object, values: list[float]) -> None:
     with pytest.raises(ValueError, match=r"at least one seed|not finite"):
         function(np.array(values))  # type: ignore[operator]
 
 
-@given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+@given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, 2 * n), st.just(n))))
 def test_wilson_solves_its_quadratic(rate: tuple[int, int]) -> None:
     # Wilson's ends are the rates p at which (successes/n - p)^2 = z^2 p (1 - p) / n.
-    successes, n = rate
+    successes, n = rate[0] / 2, rate[1]
     z = scipy.stats.norm.ppf(0.975)
     for p in wilson_ci(successes, n):
         assert (successes / n - p) ** 2 == pytest.approx(z**2 * p * (1 - p) / n, rel=1e-6, abs=1e-12)
 
 
-def test_wilson_of_25_runs_in_30() -> None:
+def test_wilson_of_known_rates() -> None:
     assert wilson_ci(25, 30) == pytest.approx((0.6644, 0.9266), abs=1e-4)
+    assert wilson_ci(0, 32) == pytest.approx((0.0, 0.1072), abs=1e-4)
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(0, 0), (-1, 3), (4, 3)])
+def test_rates_that_cannot_be_are_refused(successes: int, trials: int) -> None:
+    with pytest.raises(ValueError, match="successes"):
+        wilson_ci(successes, trials)
+
+
+def test_a_paired_difference_is_the_mean_of_the_differences() -> None:
+    one, other = NORMAL
+    found = difference(one, other)
+    assert found.ci95 == mean_ci(one - other)
+    assert found.mean == pytest.approx((one - other).mean())
+    assert found.chance == np.mean(one > other)
+    assert found.chance_ci95 == wilson_ci(int(np.sum(one > other)), 40)
+
+
+def test_the_p_value_of_paired_seeds_counts_all_signs() -> None:
+    gaps = np.array([0.3, 0.1, 0.4, -0.15, 0.9, 0.26, 0.5])
+    sums = np.array([np.dot(signs, gaps) for signs in itertools.product((-1, 1), repeat=len(gaps))])
+    exact = np.mean(np.abs(sums) >= abs(gaps.sum()) - 1e-12)
+    assert difference(gaps, np.zeros(7)).p == pytest.approx(exact)
+
+
+def test_an_unpaired_difference_against_scipy() -> None:
+    one, other = NORMAL[0], NORMAL[1, :25] + 1
+    found = difference(one, other, paired=False)
+    welch = scipy.stats.ttest_ind(one, other, equal_var=False)
+    # Values shared out anew are of one pool, as in the t-test of equal variances.
+    assert found.p == pytest.approx(scipy.stats.ttest_ind(one, other).pvalue, abs=0.015)
+    low, high = welch.confidence_interval()
+    assert found.ci95 is not None
+    assert found.ci95[0] + found.ci95[1] == pytest.approx(low + high)
+    assert 1 <= (found.ci95[1] - found.ci95[0]) / (high - low) <= 1.1
+    assert found.chance == pytest.approx(scipy.stats.mannwhitneyu(one, other).statistic / (40 * 25))
+    assert found.chance_ci95 == wilson_ci(found.chance * 25, 25)
+
+
+def test_settings_that_are_alike_do_not_differ() -> None:
+    same = np.ones(8)
+    assert difference(same, same) == (0.0, None, 1.0, 0.5, wilson_ci(4, 8))
+    assert difference(same, same[:5], paired=False).ci95 is None
+
+
+def test_pairs_of_unequal_number_are_refused() -> None:
+    with pytest.raises(ValueError, match="40 and 39"):
+        difference(NORMAL[0], NORMAL[1, 1:])
+
+
+def test_holm_by_hand() -> None:
+    # Smallest first: 0.01 x 4, 0.02 x 3, 0.03 x 2 and no less, 0.6 x 1.
+    assert holm([0.03, 0.01, 0.6, 0.02]) == pytest.approx([0.06, 0.04, 0.6, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_power_is_how_often_a_difference_shows(paired: bool) -> None:
+    one, other = np.random.default_rng(5).normal([[[1.0]], [[0.0]]], size=(2, DRAWS, 12))
+    tests = scipy.stats.ttest_1samp(one, 0, axis=1) if paired else scipy.stats.ttest_ind(one, other, axis=1)
+    shown = np.mean(tests.pvalue <= 0.05)
+    assert power(1.0, 1.0, 12, paired=paired) == pytest.approx(shown, abs=3 * math.sqrt(0.25 / DRAWS))
+
+
+def test_power_of_the_textbook() -> None:
+    """Cohen (1988), table 2.4.1: a medium effect, d = 0.5, at a power of 0.8 takes 64 of each; a large one 26."""
+    assert seeds_to_show(0.5, 1.0, paired=False) == 64
+    assert seeds_to_show(-0.8, 1.0, paired=False) == 26
+    assert seeds_to_show(100.0, 1.0) == 2
+    assert power(0.0, 1.0, 10) == pytest.approx(0.05)
+
+
+def test_no_number_of_seeds_shows_nothing() -> None:
+    with pytest.raises(ValueError, match="no number"):
+        seeds_to_show(0, 1.0)
 
 
 def test_summary_of_known_numbers() -> None:
     summary = summarise(np.array([4, 1, 2, 3]))
-    assert summary.pop("ci95") == list(bootstrap_ci(np.array([4.0, 1.0, 2.0, 3.0])))
+    assert summary.pop("ci95") == list(mean_ci(np.array([4.0, 1.0, 2.0, 3.0])) or ())
     assert summary == {"mean": 2.5, "sd": pytest.approx((5 / 3) ** 0.5), "min": 1, "median": 2.5, "max": 4}
 
 
@@ -88,9 +183,13 @@ def test_summary_of_one_seed_does_not_pretend_to_know_the_spread() -> None:
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
 
 
-def test_band_holds_its_share_of_the_seeds_at_each_epoch() -> None:
+def test_bands_of_a_figure() -> None:
     values = np.random.default_rng(4).normal([0.0, 10.0, 20.0], size=(1000, 3))
     lower, median, upper = quantile_band(values, level=0.9)
     inside = ((lower <= values) & (values <= upper)).mean(axis=0)
     assert np.allclose(inside, 0.9, atol=0.002)
     assert np.allclose(median, np.median(values, axis=0))
+    values[:, 2] = 7.0
+    low, mean, high = mean_band(values)
+    assert (low[0], high[0]) == mean_ci(values[:, 0])
+    assert (low[2], mean[2], high[2]) == (7.0, 7.0, 7.0)

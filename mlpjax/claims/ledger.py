@@ -104,9 +104,8 @@ def ledger(results_dir: Path) -> str:
         page += ["", f"## {name}", "", f"{stated['seconds']:,.0f} s on {stated['device']}: `{stated['command']}`"]
         page += ["", f"**{TOO_FEW}**"] * stated["quick"]
         page += ["", OLDER] * (not results_dir.joinpath(f"{name}.parquet").exists())
-        page += ["", f"All seeds share {stated['shared']}: the intervals are conditional on it."] * bool(
-            stated["shared"]
-        )
+        if shared := stated.get("shared"):
+            page += ["", f"All seeds share {shared}: the intervals are conditional on it."]
         page += [line for note in stated["config"].get("notes", []) for line in ("", f"Note: {note}")]
         page += [
             "",
@@ -150,7 +149,7 @@ def _count(claims: Sequence[Claim]) -> list[str]:
         f"{theorems['holds']} of {theorems.total()} hold.",
         "",
         "A 95 % interval lies wholly on the wrong side of a figure at its very border in one case of 40. So chance "
-        f"explains at most about {decided / 40:.0f} of the {decided} decided verdicts, if all were so near to the line. "
+        f"explains at most about {decided / 40:.0f} of the {decided} decided verdicts, if all were so near to it. "
         "No verdict is corrected for their number, and the p-value of a difference is of that one comparison.",
     ]
 

@@ -176,9 +176,9 @@ class Claim:
         cls,
         statistic: Statistic,
         name: str,
-        *rows: Real[np.ndarray, " seeds"] | Bool[np.ndarray, " seeds"],
+        *rows: Real[np.ndarray, " _"] | Bool[np.ndarray, " _"],
         unit: str = "",
-        among: Bool[np.ndarray, " seeds"] | None = None,
+        among: Bool[np.ndarray, " _"] | None = None,
         **published: Unpack[Published],
     ) -> "Claim":
         """A statistic of the values of the seeds, as the constructors below make it.
