@@ -5,7 +5,7 @@ import pytest
 from conftest import labels
 
 from mlpjax.findings.barriers import FINDING, Barriers, draw_barriers
-from mlpjax.stats import bootstrap_ci
+from mlpjax.stats import mean_ci
 
 RNG = np.random.default_rng(0)
 
@@ -26,11 +26,9 @@ def test_the_tiles_carry_their_interval():
     found = Barriers([(2 * i, 2 * i + 1) for i in range(6)], np.linspace(0, 1, 5), lines, lines, heights, heights / 10)
     before, after = FINDING.tiles(found)
     assert before.value == f"{heights.mean():.3g}"
-    assert before.interval == "95 % interval {:.4g} to {:.4g}, train loss, 6 pairs of seeds".format(
-        *bootstrap_ci(heights)
-    )
+    assert before.interval == "95 % interval {:.4g} to {:.4g}, train loss, 6 pairs of seeds".format(*mean_ci(heights))
     assert after.label == "Loss barrier, units matched"
-    assert after.interval.startswith("95 % interval 0.1")
+    assert after.interval.startswith("95 % interval {:.4g}".format(*mean_ci(heights / 10)))
 
 
 def test_barriers_draw_the_median_of_both():

@@ -5,7 +5,6 @@ import pytest
 from conftest import texts
 
 from mlpjax.findings.units import FINDING, draw_kernels
-from mlpjax.stats import bootstrap_ci
 
 RNG = np.random.default_rng(0)
 
@@ -23,9 +22,9 @@ def test_units_that_start_at_zero_stay_alike(subject, silent):
 
 def test_the_tile_of_the_controls_carries_its_interval(subject, silent):
     (tile,) = FINDING.tiles(FINDING.find(subject, silent))
-    error = 100 * (1 - subject.groups["zero"].history["test_accuracy"][:, -1].astype(float))
     assert tile.label == "All-zero start, test error"
-    assert tile.interval == "95 % interval {:.4g} to {:.4g}, 2 seeds".format(*bootstrap_ci(error))
+    # From zero both seeds see the same batches and end alike, which shows no spread.
+    assert tile.interval == "the same in all of 2 seeds"
 
 
 @pytest.mark.parametrize("image_shape", [(3, 4), None])

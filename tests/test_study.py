@@ -17,7 +17,7 @@ from mlpjax import MLP, lift
 from mlpjax.cli import main
 from mlpjax.data import LOADERS, Dataset, Split
 from mlpjax.plumbing.identity import plain
-from mlpjax.stats import bootstrap_ci
+from mlpjax.stats import mean_ci
 from mlpjax.study import Study, default_folder
 
 SMALL = [
@@ -50,7 +50,7 @@ def test_a_run_is_the_folder_that_others_rely_on(finished):
     error = 100 * (1 - last[last["metric"] == "accuracy"]["value"].to_numpy())
     assert summary["test_error"]["mean"] == pytest.approx(error.mean())
     assert summary["test_error"]["sd"] == pytest.approx(error.std(ddof=1))
-    assert summary["test_error"]["ci95"] == pytest.approx(bootstrap_ci(error))
+    assert summary["test_error"]["ci95"] == pytest.approx(mean_ci(error))
     for name in ("train_loss", "test_loss", "train_error", "test_error"):
         assert summary[name].keys() == {"mean", "sd", "min", "median", "max", "ci95"}
     assert (finished / "checkpoints").is_dir()

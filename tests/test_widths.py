@@ -12,7 +12,7 @@ from mlpjax import widths
 from mlpjax.cli import main
 from mlpjax.data import LOADERS, Dataset, Split, load
 from mlpjax.report.figures import png, width_curves
-from mlpjax.stats import bootstrap_ci, summarise
+from mlpjax.stats import mean_ci, summarise
 
 SMALL = ["widths", "--data", "xor", "--hidden", "2", "4", "8", "--layers", "1", "--seeds", "3", "--batch-size", "50"]
 COMMAND = [*SMALL, "--epochs", "4", "--eval-every", "2"]
@@ -46,7 +46,7 @@ def test_the_folder_holds_every_figure_of_every_width(finished):
         assert set(rows["parameters"]) == {group["parameters"]}
         error = 100 * (1 - rows[rows["metric"] == "accuracy"]["value"].to_numpy())
         assert group["test_error"]["mean"] == pytest.approx(error.mean())
-        assert group["test_error"]["ci95"] == pytest.approx(bootstrap_ci(error))
+        assert group["test_error"]["ci95"] == pytest.approx(mean_ci(error))
         assert group["diverged"] == []
 
 

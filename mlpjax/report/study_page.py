@@ -68,7 +68,7 @@ def _results(
         f"After {settings['recipe']['epochs']} epochs",
         SUMMARY_HEADER,
         summary_rows(summary),
-        "The interval is that of the mean, by bootstrap over seeds; sd, min, median and max describe the seeds."
+        "The interval is that of the mean, over seeds; sd, min, median and max describe the seeds."
         + (f" Diverged and left out: seeds {', '.join(map(str, lost))}." if lost else ""),
     )
     if summary["seeds"] == len(lost):
