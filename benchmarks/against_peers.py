@@ -7,8 +7,8 @@ the library chooses, and as one single-threaded process a core, side by side. Ev
 the fastest of its kind. mlpjax in mixed precision (bfloat16 products) is set against the fastest peer in any precision.
 
 Peers: PyTorch eager, with tensors in memory and an index_select a batch, and with its fused optimizers; a DataLoader
-(for information); torch.compile; both with autocast to bfloat16; torch.func, 8 and 32 stacked networks; scikit-learn's
-MLPClassifier.
+(for information); torch.compile; both with autocast to bfloat16; torch.func, 8 and 32 stacked networks; plain JAX, a
+Flax module and an optax optimizer under jit(vmap(scan)), 8 and 64 networks; scikit-learn's MLPClassifier.
 
 Command: python benchmarks/against_peers.py    (needs pip install 'mlpjax[peers]'; torch.compile needs a C++ compiler)
 Wall time on two cores: about 8 minutes; --quick about a minute.
@@ -18,23 +18,26 @@ machine's rate, for which see roofline.py.
 """
 
 import importlib
-import multiprocessing
 import os
 from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from statistics import median
 from tempfile import TemporaryDirectory
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from common import OPTIMIZERS, WIDTHS, Bench, Report, Row, run_benchmark, time_training
+from common import OPTIMIZERS, WIDTHS, Bench, Report, Row, Workers, run_benchmark, time_training
 
 from mlpjax import MLP, UserError
 from mlpjax.products import PrecisionName
 
-NETWORKS = {"torch.func, 8 networks": 8, "torch.func, 32 networks": 32}
+NETWORKS = {
+    "torch.func, 8 networks": 8,
+    "torch.func, 32 networks": 32,
+    "plain JAX, 8 networks": 8,
+    "plain JAX, 64 networks": 64,
+}
 """How many networks a peer trains at once, where not one."""
 OURS, OURS_MIXED, COMPILE = "mlpjax", "mlpjax, mixed precision", "torch.compile"
 WHOLE, SPLIT = "all cores", "a process a core"
@@ -45,6 +48,8 @@ SIDES = {
     COMPILE: (WHOLE, SPLIT),
     "torch.func, 8 networks": (WHOLE, SPLIT),
     "torch.func, 32 networks": (WHOLE,),
+    "plain JAX, 8 networks": (WHOLE,),
+    "plain JAX, 64 networks": (WHOLE,),
     "scikit-learn": (WHOLE, SPLIT),
     "bfloat16: PyTorch eager, fused optimizer": (WHOLE, SPLIT),
     "bfloat16: torch.compile": (WHOLE, SPLIT),
@@ -53,6 +58,7 @@ KINDS: dict[str, tuple[tuple[str, ...], dict[str, float] | None]] = {
     "PyTorch eager": (("PyTorch eager, all cores",), {"SGD": 4.0, "Adam": 5.0}),
     "the best PyTorch eager": (("PyTorch eager",), None),
     "the best of torch.compile and torch.func": ((COMPILE, "torch.func"), {"SGD": 3.0, "Adam": 3.0}),
+    "the best plain JAX": (("plain JAX",), None),
     "the best scikit-learn": (("scikit-learn",), {"SGD": 4.5, "Adam": 4.5}),
 }
 """By name: the beginnings of the peers' names, of which the fastest counts, and what is wanted by optimizer."""
@@ -64,25 +70,6 @@ def import_peers() -> ModuleType:
         return importlib.import_module("peers")
     except ModuleNotFoundError as error:
         raise UserError(f"{error.name} is not installed: pip install 'mlpjax[peers]'") from error
-
-
-class Workers:
-    """Processes that train as a peer does, all in the same way at the same time."""
-
-    def __init__(self, processes: int, stack: ExitStack, start: Callable[..., None], *arguments: Any) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._executors = [
-            stack.enter_context(ProcessPoolExecutor(1, context, start, arguments)) for _ in range(processes)
-        ]
-
-    def call(self, function: Callable[..., float], peer: str, optimizer: str) -> float:
-        """Seconds of the slowest process."""
-        futures = [executor.submit(function, peer, optimizer) for executor in self._executors]
-        return max(future.result() for future in futures)
-
-    def networks(self, peer: str) -> int:
-        """How many networks a peer trains at once, in all processes together."""
-        return NETWORKS.get(peer, 1) * len(self._executors)
 
 
 class Cost(NamedTuple):
@@ -104,7 +91,8 @@ def time_peer(
     workers: Workers, train_epoch: Callable[..., float], peer: str, optimizer: str, setting_up: float
 ) -> Cost:
     """A peer that is warm already."""
-    return Cost(workers.call(train_epoch, peer, optimizer) / workers.networks(peer), setting_up)
+    seconds = workers.call(train_epoch, [peer] * len(workers), [optimizer] * len(workers))
+    return Cost(max(seconds) / (NETWORKS.get(peer, 1) * len(workers)), setting_up)
 
 
 def measure(bench: Bench) -> Report:
@@ -126,7 +114,8 @@ def measure(bench: Bench) -> Report:
             contestants[optimizer, OURS_MIXED] = partial(time_ours, bench, optimizer, seeds, "mixed")
             for peer, side in [(peer, side) for peer, sides in SIDES.items() for side in sides]:
                 try:
-                    setting_up = workers[side].call(peers.warm_up, peer, optimizer)
+                    count = len(workers[side])
+                    setting_up = max(workers[side].call(peers.warm_up, [peer] * count, [optimizer] * count))
                 except Exception as error:
                     if COMPILE not in peer:  # which needs a compiler, and not every system has one
                         raise

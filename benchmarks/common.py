@@ -2,10 +2,13 @@
 
 import dataclasses
 import json
+import multiprocessing
 import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
@@ -89,16 +92,19 @@ class Row:
         return None if self.peer_rounds is None else statistics.median(self.peer_rounds)
 
     @property
-    def ratio(self) -> float | None:
-        """How many times as fast as the peer; where `relation` is "at most", how many times its cost.
+    def ratios(self) -> list[float]:
+        """Round by round, how many times as fast as the peer; where `relation` is "at most", how many times its cost.
 
-        It is the median of the rounds' own ratios, so that a machine that slows down for a while does not tip it.
+        Empty where there is no peer.
         """
-        if self.peer_rounds is None:
-            return None
-        ratios = [ours / peer for ours, peer in zip(self.ours_rounds, self.peer_rounds, strict=True)]
-        ratio = statistics.median(ratios)
-        return ratio if self.unit.endswith("/s") or self.relation == "at most" else 1 / ratio
+        turned = not (self.unit.endswith("/s") or self.relation == "at most")
+        pairs = zip(self.ours_rounds, self.peer_rounds or self.ours_rounds[:0], strict=self.peer_rounds is not None)
+        return [peer / ours if turned else ours / peer for ours, peer in pairs]
+
+    @property
+    def ratio(self) -> float | None:
+        """The median of the rounds' own ratios, so that a machine that slows down for a while does not tip it."""
+        return statistics.median(self.ratios) if self.ratios else None
 
     @property
     def met(self) -> bool | None:
@@ -134,18 +140,19 @@ def cells(row: Row) -> list[str]:
     rate = row.unit.endswith("/s")
     sign = {"at least": "≥", "at most": "≤"}[row.relation]
     of_wanted = f" {row.unit}" if row.ratio is None else "" if rate else " x"
+    spread = f" ({min(row.ratios):.2f} to {max(row.ratios):.2f})" if len(row.ratios) > 1 else ""
     return [
         row.name,
         number(row.ours),
         number(row.peer),
         row.unit,
-        "" if row.ratio is None else f"{row.ratio:.2f}" + ("" if rate else " x"),
+        "" if row.ratio is None else f"{row.ratio:.2f}" + ("" if rate else " x") + spread,
         "" if row.wanted is None else f"{sign} {number(row.wanted)}{of_wanted}",
         {None: "", True: "yes", False: "no"}[row.met],
     ]
 
 
-HEADER = ["measured", "mlpjax", "the other", "unit", "ratio", "wanted", "met"]
+HEADER = ["measured", "mlpjax", "the other", "unit", "ratio (range over rounds)", "wanted", "met"]
 
 
 def number(value: float | None) -> str:
@@ -280,6 +287,25 @@ class Bench:
                 what = ", ".join(name) if isinstance(name, tuple) else name
                 self.console.print(f"{now}: {what}, {seconds:.1f} s; yardstick {after:.0f} GFLOP/s", soft_wrap=True)
         return results
+
+
+class Workers:
+    """Processes in which a peer works, side by side, so that nothing of it is in this process."""
+
+    def __init__(self, processes: int, stack: ExitStack, start: Callable[..., None], *arguments: Any) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._executors = [
+            stack.enter_context(ProcessPoolExecutor(1, context, start, arguments)) for _ in range(processes)
+        ]
+
+    def __len__(self) -> int:
+        return len(self._executors)
+
+    def call(self, function: Callable[..., T], *arguments: Sequence[Any]) -> list[T]:
+        """Call the function in every process at the same time, in each with its own item of every argument."""
+        calls = zip(self._executors, *arguments, strict=True)
+        futures = [executor.submit(function, *own) for executor, *own in calls]
+        return [future.result() for future in futures]
 
 
 class Timing(NamedTuple):

@@ -4,6 +4,7 @@ The job is the curvature and the surface of common.WIDTHS with ReLU, at given pa
 cross-entropy, float32. Results come back in mlpjax's form of the parameters, so that one side can judge both.
 """
 
+import itertools
 import time
 import warnings
 from typing import Any, NamedTuple
@@ -12,11 +13,15 @@ import curvlinops
 import loss_landscapes
 import numpy as np
 import pyhessian
+import threadpoolctl
 import torch
+from joblib import cpu_count
 from loss_landscapes.metrics import Loss
 from peers import network
 from scipy.sparse.linalg import eigsh
 from torch.nn import CrossEntropyLoss
+
+__all__ = ["cpu_count", "curvlinops_top", "plane", "pyhessian_density", "pyhessian_top", "start", "surface"]
 
 _worker: dict[str, Any] = {}
 
@@ -30,9 +35,14 @@ class Found(NamedTuple):
     """In the form of the parameters, with a leading axis."""
 
 
-def start(pixels: np.ndarray, labels: np.ndarray, networks: list[dict[str, dict[str, np.ndarray]]]) -> None:
-    """Make this process a worker on these digits and these networks."""
+def start(
+    pixels: np.ndarray, labels: np.ndarray, networks: list[dict[str, dict[str, np.ndarray]]], threads: int | None
+) -> None:
+    """Make this process a worker on these digits and networks, with so many threads; None: as torch chooses."""
     warnings.filterwarnings("ignore")
+    if threads is not None:
+        torch.set_num_threads(threads)
+        threadpoolctl.threadpool_limits(threads)
     torch.eig = eig  # type: ignore[assignment]
     x = torch.from_numpy((pixels.reshape(len(pixels), -1) / 255).astype(np.float32))
     y = torch.from_numpy(labels.astype(np.int64))
@@ -115,3 +125,21 @@ def surface(which: int, points: int) -> tuple[float, np.ndarray]:
             deepcopy_model=True,
         )
     return time.perf_counter() - begin, losses
+
+
+def plane(which: int, directions: dict[str, dict[str, np.ndarray]], at: list[float]) -> np.ndarray:
+    """The loss of a network moved along two given directions, point by point, for checking: [at, at]."""
+    one, other = (
+        to_torch({layer: {name: leaf[i] for name, leaf in leaves.items()} for layer, leaves in directions.items()})
+        for i in range(2)
+    )
+    x, y = _worker["data"]
+    losses = np.empty((len(at), len(at)))
+    with torch.no_grad():
+        for (row, alpha), (column, beta) in itertools.product(enumerate(at), enumerate(at)):
+            moved = network()
+            models = (moved, _worker["models"][which], one, other)
+            for place, centre, first, second in zip(*(model.parameters() for model in models), strict=True):
+                place.copy_(centre + alpha * first + beta * second)
+            losses[row, column] = CrossEntropyLoss()(moved(x), y)
+    return losses

@@ -11,9 +11,13 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import threadpoolctl
 import torch
+from flax import linen
 from joblib import cpu_count
 from sklearn.neural_network import MLPClassifier
 from torch.nn.functional import cross_entropy
@@ -107,6 +111,50 @@ def func(optimizer_name: str, x: np.ndarray, y: np.ndarray, *, networks: int) ->
     return epoch
 
 
+class Network(linen.Module):
+    """The same network in Flax."""
+
+    @linen.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for width in WIDTHS[1:-1]:
+            x = linen.relu(linen.Dense(width)(x))
+        return linen.Dense(WIDTHS[-1])(x)
+
+
+def plain_jax(optimizer_name: str, x: np.ndarray, y: np.ndarray, *, networks: int) -> Epoch:
+    """JAX as its own documentation writes it: scan over the batches of an epoch, vmap over networks, jit."""
+    inputs, labels = jnp.asarray(x), jnp.asarray(y, jnp.int32)
+    model = Network()
+    optimizer = optax.sgd(0.1) if optimizer_name == "SGD" else optax.adam(1e-3)
+    params = jax.vmap(model.init, (0, None))(jax.random.split(jax.random.key(0), networks), inputs[:1])
+    state, keys = jax.vmap(optimizer.init)(params), jax.random.split(jax.random.key(1), networks)
+
+    def loss(params: Any, rows: jax.Array) -> jax.Array:
+        return optax.softmax_cross_entropy_with_integer_labels(model.apply(params, inputs[rows]), labels[rows]).mean()
+
+    def step(carry: tuple[Any, Any], rows: jax.Array) -> tuple[tuple[Any, Any], None]:
+        params, state = carry
+        updates, state = optimizer.update(jax.grad(loss)(params, rows), state, params)
+        return (optax.apply_updates(params, updates), state), None
+
+    def train(carry: tuple[Any, Any], key: jax.Array, examples: int) -> tuple[Any, Any]:
+        whole = examples // BATCH * BATCH
+        order = jax.random.permutation(key, examples)
+        carry, _ = jax.lax.scan(step, carry, order[:whole].reshape(-1, BATCH))
+        return step(carry, order[whole:])[0] if whole < examples else carry
+
+    trained = {"carry": (params, state), "keys": keys}
+    run = jax.jit(jax.vmap(train, (0, 0, None)), static_argnums=2)
+    next_keys = jax.jit(jax.vmap(lambda key: jax.random.fold_in(key, 1)))
+
+    def epoch(examples: int) -> None:
+        trained["keys"] = next_keys(trained["keys"])
+        trained["carry"] = jax.block_until_ready(run(trained["carry"], trained["keys"], examples))
+
+    epoch(len(y))  # each number of examples is a program of its own
+    return epoch
+
+
 def scikit_learn(optimizer_name: str, x: np.ndarray, y: np.ndarray) -> Epoch:
     """scikit-learn's MLPClassifier; `partial_fit` is one shuffled epoch."""
     solver: dict[str, Any] = (
@@ -129,6 +177,8 @@ PEERS: dict[str, Callable[[str, np.ndarray, np.ndarray], Epoch]] = {
     "torch.compile": lambda *job: eager(*job, compiled=True, fused=True),
     "torch.func, 8 networks": lambda *job: func(*job, networks=8),
     "torch.func, 32 networks": lambda *job: func(*job, networks=32),
+    "plain JAX, 8 networks": lambda *job: plain_jax(*job, networks=8),
+    "plain JAX, 64 networks": lambda *job: plain_jax(*job, networks=64),
     "scikit-learn": scikit_learn,
     "bfloat16: PyTorch eager, fused optimizer": lambda *job: eager(*job, mixed=True, fused=True),
     "bfloat16: torch.compile": lambda *job: eager(*job, compiled=True, mixed=True, fused=True),

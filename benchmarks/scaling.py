@@ -50,10 +50,10 @@ import mlpjax
 from mlpjax import MLP, Split, UserError
 from mlpjax.plumbing.runs import Checkpoints
 
-MNIST, XOR = "MNIST, Adam", "four-point XOR"
+XOR_STEPS = 500
+MNIST, XOR = "MNIST, Adam", f"four-point XOR, {XOR_STEPS} steps"
 SIZES = {MNIST: (1, 4, 16, 64, 256, 1024), XOR: (1, 10, 100, 1000, 10_000, 100_000, 1_000_000)}
 QUICK_SIZES = {MNIST: (1, 8), XOR: (1, 10_000)}
-XOR_STEPS = 500
 MNIST_EXAMPLES = 100 * BATCH
 """Fewer than there are: 1,024 networks on all of them would take a quarter of an hour a round."""
 PEAK = {MNIST: 2.0}
@@ -110,6 +110,7 @@ def rows_of_sizes(measured: Mapping[tuple[str, ...], Rounds[Cost]], problem: str
     name = f"{problem}, {sizes[-1]:,} seeds"
     return [
         Row(f"{name} against {sizes[0]:,}", "s per seed", largest, smallest, wanted=1.0),
+        Row(f"{name}: compiling, loading and writing", "s", [cost.setting_up for cost in last]),
         Row(f"{name}: peak resident memory", "GB", [cost.peak for cost in last], None, PEAK.get(problem), "at most"),
     ]
 
