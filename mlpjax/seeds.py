@@ -169,6 +169,19 @@ class Trained(NamedTuple):
         losses = [values for name, values in self.history.items() if name.endswith("_loss")]
         return ~np.isfinite(np.concatenate(losses, axis=1)).all(axis=1)
 
+    def require_finite(self) -> None:
+        """Refuse networks that diverged, where every one is needed.
+
+        Raises:
+            UserError: some diverged.
+        """
+        if self.diverged.any():
+            gone = self.seeds[self.diverged]
+            raise UserError(
+                f"{len(gone)} of {len(self.seeds)} networks diverged, first that of seed {gone[0]}: "
+                "lower the recipe's learning_rate"
+            )
+
     def select(self, rows: slice | Sequence[int] | Int[np.ndarray, " _"]) -> "Trained":
         """Some of the networks, by their places; a slice of them takes no memory."""
         return jax.tree.map(lambda leaf: leaf[rows], self)

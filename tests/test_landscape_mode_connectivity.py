@@ -96,6 +96,40 @@ def test_a_fitted_curve_runs_through_the_valley_where_the_line_has_a_barrier(cur
     assert fit(jax.random.key(0)) == bend
 
 
+def test_every_step_of_a_fit_draws_its_own_minibatch():
+    """An example pulls at a coordinate of its own, so that those are moved whose examples were drawn."""
+    origin = {"w": jnp.zeros(20)}
+
+    def loss(p, rows):
+        return jnp.mean(rows @ (p["w"] - 1) ** 2)
+
+    settings = {"steps": 200, "learning_rate": 0.1, "batch_size": 1}
+    bend = fit_curve(loss, origin, origin, jnp.eye(20), jax.random.key(0), **settings)
+    assert (bend["w"] > 0).all()
+
+
+@pytest.mark.parametrize("curve", VALLEYS)
+def test_a_bend_starts_where_it_is_told_to(curve):
+    loss, height = VALLEYS[curve]
+    high = {"x": jnp.float32(0.5), "y": jnp.float32(4)}
+    few = fit_curve(loss, LEFT, RIGHT, NOISE, jax.random.key(0), curve, steps=1, learning_rate=1e-6, bend=high)
+    np.testing.assert_allclose([few["x"], few["y"]], [0.5, 4], atol=1e-5)
+    bend = fit_curve(loss, LEFT, RIGHT, NOISE, jax.random.key(0), curve, steps=3000, learning_rate=0.05, bend=high)
+    np.testing.assert_allclose([bend["x"], bend["y"]], [0, height], atol=0.05)
+    with pytest.raises(UserError, match=r"y is \(\) in one and \(2,\) in the other"):
+        fit_curve(
+            loss,
+            LEFT,
+            RIGHT,
+            NOISE,
+            jax.random.key(0),
+            curve,
+            steps=1,
+            learning_rate=0.1,
+            bend=high | {"y": jnp.zeros(2)},
+        )
+
+
 def test_curves_are_fitted_in_float64_too():
     with jax.enable_x64(True):
         ends = [jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf), jnp.float64), end) for end in (LEFT, RIGHT)]

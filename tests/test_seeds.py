@@ -158,6 +158,9 @@ def test_a_seed_that_diverges_is_named_and_harms_no_other():
     with_it = train_many(MODEL, recipe, DATA, [1, 2, 3], sweep={"learning_rate": rates})
     without = train_many(MODEL, recipe, DATA, [1, 1, 3], sweep={"learning_rate": rates[[0, 0, 2]]})
     assert with_it.diverged.tolist() == [False, True, False]
+    with pytest.raises(UserError, match=r"1 of 3 networks diverged, first that of seed 2: lower .* learning_rate"):
+        with_it.require_finite()
+    with_it.select([0, 2]).require_finite()
     for split in ("train", "valid", "test"):
         history = with_it.history | {
             f"{split}_loss": np.where(np.arange(3)[:, None] == 2, np.inf, 0.0).repeat(5, axis=1)

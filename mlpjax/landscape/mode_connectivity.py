@@ -79,11 +79,12 @@ def fit_curve(
     steps: int,
     learning_rate: float,
     batch_size: int | None = None,
+    bend: PyTree = None,
 ) -> PyTree:
     """Bend a curve between two networks so that the loss along it is low.
 
-    argmin over the bend of E_t L(on_curve(t)), t ~ U[0, 1]: from the middle of the straight line, steps of Adam, each
-    on one t and one minibatch (drawn with replacement); the learning rate falls to 0 as a cosine.
+    argmin over the bend of E_t L(on_curve(t)), t ~ U[0, 1]: steps of Adam, each on one t and one minibatch (drawn with
+    replacement); the learning rate falls to 0 as a cosine.
 
     Args:
         loss: mean loss of a network on data.
@@ -95,17 +96,21 @@ def fit_curve(
         steps: how many (>= 1).
         learning_rate: the first step's (> 0).
         batch_size: examples of a step; None: all.
+        bend: where it starts; None: in the middle of the straight line.
 
     Returns:
         The bend, in the form of `start`.
 
     Raises:
-        UserError: start and end are not of the same form, an unknown curve, fewer than one step, a learning rate of 0
-            or less, a batch larger than the data, or a loss that is not finite at an end.
+        UserError: start, end and bend are not of the same form, an unknown curve, fewer than one step, a learning rate
+            of 0 or less, a batch larger than the data, or a loss that is not finite at an end.
 
     Source: Garipov et al., arXiv:1802.10026, sections 3.1 and 3.2 (they take SGD with momentum).
     """
     require_same_form(start, end)
+    if bend is None:
+        bend = _mix(jnp.array([0.5, 0.5]), start, end)
+    require_same_form(start, bend)
     require_choice("curve", curve, CURVES)
     data = jax.tree.map(jnp.asarray, data)
     examples = jax.tree.leaves(data)[0].shape[0]
@@ -131,8 +136,7 @@ def fit_curve(
         updates, optimizer_state = optimizer.update(grads, optimizer_state, bend)
         return (optax.apply_updates(bend, updates), optimizer_state), None
 
-    middle = _mix(jnp.array([0.5, 0.5]), start, end)
-    (bend, _), _ = jax.lax.scan(step, (middle, optimizer.init(middle)), jax.random.split(key, steps))
+    (bend, _), _ = jax.lax.scan(step, (bend, optimizer.init(bend)), jax.random.split(key, steps))
     return bend
 
 
