@@ -1,12 +1,14 @@
 """The catalogue recovers planted groups, counts them, and flags what the features cannot see."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlpjax.errors import UserError
-from mlpjax.landscape.catalogue import catalogue
+from mlpjax.landscape.catalogue import catalogue, summarise
 from mlpjax.stats import wilson_ci
 
 
@@ -42,6 +44,16 @@ def test_the_same_function_under_other_features_is_flagged() -> None:
 def test_other_functions_under_the_same_features_show_in_the_spread() -> None:
     entries = catalogue({"loss": np.ones(3)}, {"loss": 0.0}, np.array([0.0, 0.25, -0.5]), 1e-6)
     assert [entry.spread for entry in entries] == [0.5]
+
+
+def test_an_entrys_numbers_are_ready_for_json() -> None:
+    entries = catalogue({"loss": np.array([1.0, 1.0, 2.0])}, {"loss": 0.1}, np.array([0.0, 0.25, 0.0]), 0.5)
+    assert json.loads(json.dumps(summarise(entries[0]))) == {
+        "seeds": 2,
+        "share, with ci95": [2 / 3, *wilson_ci(2, 3)],
+        "outputs differ by": 0.25,
+        "twins": [1],
+    }
 
 
 def test_tolerance_is_relative_above_one() -> None:

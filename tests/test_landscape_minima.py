@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mlpjax.data import Split
 from mlpjax.errors import UserError
-from mlpjax.landscape.minima import Certificate, Kind, Polished, classify, polish
+from mlpjax.landscape.minima import Certificate, Kind, Polished, classify, count_kinds, in_float64, polish
 from mlpjax.lift import map_seeds
 from mlpjax.models import MLP
 from mlpjax.recipe import Recipe
@@ -191,6 +191,14 @@ def test_polish_crosses_no_barrier() -> None:
     assert (polished.params, polished.flat, found.kind) == (0, 1, Kind.DEGENERATE)
 
 
+def bowl(x: Any, curvature: Any) -> Any:
+    return curvature * x**2 / 2
+
+
+classify_bowl = jax.jit(functools.partial(classify, bowl))
+polish_bowl = jax.jit(functools.partial(polish, bowl, steps=5))
+
+
 def kinked(x: Any, data: Any) -> Any:
     """A quadratic, with a wall (or, of negative height, a ridge) along a plane through its lowest point."""
     matrix, centre, normal, height = data
@@ -261,14 +269,28 @@ def test_long_parameters_on_their_way_run_away_whatever_the_gradient() -> None:
         return 1 / x[0] + jnp.maximum(x[0] - wall, 0) ** 2 + x[1] ** 2
 
     found = jax.jit(functools.partial(classify, falling))
-    for length, wall, kind in (
-        (8000.0, np.inf, Kind.RUNAWAY),
-        (8000.0, 8500.0, Kind.NOT_STATIONARY),
-        (80.0, np.inf, Kind.NOT_STATIONARY),
+    for length, aside, wall, kind in (
+        (8000.0, 0.0, np.inf, Kind.RUNAWAY),
+        (8000.0, 0.0, 8500.0, Kind.NOT_STATIONARY),
+        (80.0, 0.0, np.inf, Kind.NOT_STATIONARY),
+        (8000.0, 10.0, np.inf, Kind.RUNAWAY),
+        (8000.0, 100.0, np.inf, Kind.NOT_STATIONARY),
     ):
-        certificate = found(jnp.array([length, 0.0]), np.float64(wall))
+        certificate = found(jnp.array([length, aside]), np.float64(wall))
         assert certificate.gradient_norm > 1e-8
         assert certificate.kind == kind
+
+
+def test_floating_point_numbers_go_to_float64_and_all_others_stay() -> None:
+    tree = in_float64({"w": np.float32([0.1, 2]), "y": np.array([1, 0], np.int32), "b": jnp.float64(3)})
+    assert {name: leaf.dtype for name, leaf in tree.items()} == {"w": "float64", "y": "int32", "b": "float64"}
+    assert tree["w"].tolist() == [float(np.float32(0.1)), 2]
+
+
+def test_kinds_are_counted_by_name() -> None:
+    counts = count_kinds(np.array([Kind.RUNAWAY, Kind.MINIMUM, Kind.RUNAWAY]))
+    assert (counts["RUNAWAY"], counts["MINIMUM"], counts["SADDLE"]) == (2, 1, 0)
+    assert set(counts) == {kind.name for kind in Kind}
 
 
 def test_float32_is_not_certified() -> None:
@@ -287,6 +309,25 @@ def test_quartic_bottom_is_degenerate_although_its_curvature_is_positive() -> No
     assert found.eigenvalues[0] > 1e-8
     assert found.kind == Kind.DEGENERATE
     assert found.flat == 1
+
+
+def test_a_bottom_flatter_than_a_quartics_is_near_and_no_runaway() -> None:
+    """At x = 0.006 of x^6 the Newton step goes x / 5 = 0.0012 on: less than 1 / 200."""
+    found = jax.jit(lambda x: classify(lambda p, _: p**6, x, NONE))(jnp.float64(6e-3))
+    assert found.drift == pytest.approx(1.2e-3, rel=1e-6)
+    assert found.kind == Kind.DEGENERATE
+
+
+@pytest.mark.parametrize(("curvature", "kind"), [(2e-9, Kind.MINIMUM), (2e-11, Kind.DEGENERATE), (-2e-9, Kind.SADDLE)])
+def test_curvature_shorter_than_the_longest_gradient_cannot_be_told_from_0(curvature: float, kind: Kind) -> None:
+    found = classify_bowl(jnp.float64(0), np.float64(curvature))
+    assert found.eigenvalues[0] == pytest.approx(curvature)
+    assert (int(found.kind), int(found.flat)) == (kind, int(kind == Kind.DEGENERATE))
+
+
+@pytest.mark.parametrize(("curvature", "steps"), [(-2e-9, 5), (-2e-13, 0)])
+def test_only_a_saddle_whose_curvature_can_be_told_from_0_is_left(curvature: float, steps: int) -> None:
+    assert polish_bowl(jnp.float64(0), np.float64(curvature)).steps == steps
 
 
 def test_valley_of_a_rescaling_symmetry_is_degenerate() -> None:

@@ -12,6 +12,7 @@ from mlpjax.activations import ACTIVATIONS
 from mlpjax.data import Dataset, Split
 from mlpjax.report import figures
 from mlpjax.report.page import Picture, Section, Table, Tile, render
+from mlpjax.stats import wilson_ci
 
 RNG = np.random.default_rng(0)
 
@@ -75,6 +76,19 @@ def test_controls_are_dashed_and_named_once() -> None:
 @pytest.mark.parametrize("loss", [LOSS[:1], LOSS[:, :1], np.full((2, 3), np.nan)])
 def test_learning_curves_of_little(loss: np.ndarray) -> None:
     texts(figures.learning_curves(metrics(loss)))
+
+
+@pytest.mark.parametrize("along", ["x", "y"])
+def test_shares_stand_with_wilsons_interval(along: str) -> None:
+    axes = Figure().subplots()
+    figures.draw_shares(axes, [3, 4.5], [(5, 20), (0, 20)], along=along, color=figures.BLUE)
+    (bars,) = axes.containers
+    points, segments = np.array(bars[0].get_data()), np.array(bars[2][0].get_segments())
+    places, shares = points if along == "y" else points[::-1]
+    assert places.tolist() == [3, 4.5]
+    assert shares.tolist() == [25, 0]
+    ends = [[100 * end for end in wilson_ci(hits, 20)] for hits in (5, 0)]
+    np.testing.assert_allclose(segments[:, :, int(along == "y")], ends, atol=1e-12)
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 64, 20_000])

@@ -12,7 +12,7 @@ from mlpjax.findings.curvature import find_extremes
 from mlpjax.findings.finding import Finding
 from mlpjax.findings.subject import Subject
 from mlpjax.landscape.catalogue import Entry, catalogue
-from mlpjax.landscape.minima import Certificate, Kind, classify, polish
+from mlpjax.landscape.minima import Certificate, Kind, classify, count_kinds, in_float64, polish
 from mlpjax.landscape.symmetries import canonical
 from mlpjax.lift import OnProgress
 from mlpjax.losses import classes_of
@@ -109,8 +109,9 @@ def _polish(subject: Subject, params: Params, on_progress: OnProgress) -> tuple[
         return end, classify(loss, end, split)
 
     with jax.enable_x64(True):
-        double = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
-        ends, certificate = subject.look("endings", certify, double, subject.train, chunk=8, on_progress=on_progress)
+        ends, certificate = subject.look(
+            "endings", certify, in_float64(params), subject.train, chunk=8, on_progress=on_progress
+        )
     return jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), ends), certificate
 
 
@@ -126,7 +127,7 @@ def summarise(found: Endings) -> dict[str, Any]:
     """How many different ends there are, and of which kinds."""
     return {
         "different": len(found.entries),
-        "kinds": {kind.name.lower(): int(np.sum(found.kind == kind)) for kind in Kind},
+        "kinds": {name.lower(): count for name, count in count_kinds(found.kind).items()},
         "disagreement": found.disagreement,
     }
 

@@ -1,7 +1,7 @@
 """A catalogue of distinct minima: which of many networks ended at the same one, and how many."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int, Real
@@ -24,6 +24,16 @@ class Entry(NamedTuple):
     twins: tuple[int, ...]
     """Entries, by place, that compute the same function though they differ in a feature: perhaps the same minimum, that
     the features failed to match, or another point on one valley."""
+
+
+def summarise(entry: Entry) -> dict[str, Any]:
+    """An entry's numbers, ready for JSON: how many networks, their share, how well their functions agree, its twins."""
+    return {
+        "seeds": len(entry.members),
+        "share, with ci95": [entry.share, *entry.ci95],
+        "outputs differ by": entry.spread,
+        "twins": list(entry.twins),
+    }
 
 
 def catalogue(

@@ -4,7 +4,7 @@ Everything works on one small network (the Hessian is computed in full, at n^3 a
 the floating-point type that these have. To certify, that type must be float64:
 
     with jax.enable_x64(True):
-        params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), params)
+        params = in_float64(params)
 """
 
 from collections.abc import Callable
@@ -69,6 +69,26 @@ class Kind(IntEnum):
     """The gradient jumps here, as that of a ReLU at 0: gradient and Hessian, which see one side, certify nothing. Where
     the certificate's slope is below 0 by more than rounding, the loss falls that way, and this is no minimum. Else it
     falls along none of the directions that were tried: a minimum such as that of |x|, perhaps."""
+
+
+def in_float64(tree: PyTree) -> PyTree[np.ndarray]:
+    """The same numbers on the host, floating-point ones in float64; all others stay.
+
+    Args:
+        tree: of arrays, such as parameters, or examples.
+
+    Returns:
+        The tree, of NumPy arrays.
+    """
+    arrays = jax.tree.map(np.asarray, tree)
+    return jax.tree.map(
+        lambda leaf: leaf.astype(np.float64) if np.issubdtype(leaf.dtype, np.floating) else leaf, arrays
+    )
+
+
+def count_kinds(kinds: Int[np.ndarray, " networks"]) -> dict[str, int]:
+    """How many networks ended at each `Kind`, by its name; those that none did are there too."""
+    return {kind.name: int(np.sum(kinds == kind)) for kind in Kind}
 
 
 class Polished(NamedTuple):
@@ -299,7 +319,7 @@ def classify(
         if jnp.result_type(leaf) != jnp.float64:
             raise UserError(
                 f"parameters of {jnp.result_type(leaf)} cannot be certified: with jax.enable_x64(True), convert by "
-                "jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), params)"
+                "mlpjax.landscape.minima.in_float64(params)"
             )
     theta, unravel = ravel_pytree(params)
 

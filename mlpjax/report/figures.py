@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ from mlpjax.activations import ACTIVATIONS
 from mlpjax.data import Dataset
 from mlpjax.history import error_metric
 from mlpjax.report.tables import METRICS
-from mlpjax.stats import quantile_band, summarise
+from mlpjax.stats import quantile_band, summarise, wilson_ci
 
 # Okabe and Ito, Color Universal Design (2008): told apart by colour-blind readers too.
 BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY = (
@@ -233,6 +233,29 @@ def contours(
     axes.figure.colorbar(filled, ax=axes, label="loss", ticks=levels[::4], format="%.3g").minorticks_off()
     axes.grid(False)
     axes.locator_params(nbins=5)
+
+
+def draw_shares(
+    axes: Axes,
+    places: Sequence[float | int],
+    counts: Sequence[tuple[int, int]],
+    *,
+    along: Literal["x", "y"] = "y",
+    **style: Any,
+) -> None:
+    """Shares in %, each with Wilson's 95 % interval.
+
+    Args:
+        axes: to draw on.
+        places: of each, along the other axis.
+        counts: of each, how many of how many seeds.
+        along: the axis on which the shares are read.
+        style: of `Axes.errorbar`.
+    """
+    shares = np.array([100 * hits / seeds for hits, seeds in counts])
+    ends = 100 * np.array([wilson_ci(hits, seeds) for hits, seeds in counts])
+    style = {"capsize": 4, "marker": "o", "ms": 7, **style, f"{along}err": np.abs(ends.T - shares[None])}
+    axes.errorbar(*((places, shares) if along == "y" else (shares, places)), **style)
 
 
 def pictures(images: Real[np.ndarray, "n height width *channels"]) -> Real[np.ndarray, "n height width *colours"]:
