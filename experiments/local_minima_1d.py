@@ -53,6 +53,7 @@ STILL = 1e-13
 AT_ONCE = 50
 DECK = "STAT 453 (2021), L09"
 SLOPE = "the slope's root, by Brent's method"
+SHARED = "200 training points of MNIST-1D"
 
 
 def exercise(b: jax.Array) -> jax.Array:
@@ -187,39 +188,39 @@ def settle(params: Any, split: Split, starts: int, steps: int, out: Path) -> tup
     right, left = make_descent(exercise, RATE, steps)(np.array(STARTS))
     wide = 100 * (TOP - book.low) / (book.high - book.low)
     share = 100 * float(np.mean(book.basins == 0))
-    rows: list[tuple[str, str, float, float, float]] = [
-        ("end of the descent from 2.3", "", float(right), 2 * np.pi - TOP, 1e-6),
-        ("end of the descent from 1.4", "", float(left), -TOP, 1e-6),
-        ("border of the basins", "", float(book.borders[0]), TOP, 1e-6),
-        # An even sweep tells a share to its own spacing.
-        ("starts that reach the lower minimum", "%", share, wide, 100 / (starts - 1)),
-    ]
-    # Nothing is random here: the interval is the figure.
-    claims = [
-        Claim(
-            f"exercise: {name}",
-            unit=unit,
-            measured=value,
-            ci95=(value, value),
-            seeds=1,
-            published=true,
-            relation="about",
-            tolerance=tolerance,
-            source=BOOK,
-        )
-        for name, unit, value, true, tolerance in rows
+    stated = {"theorem": True, "relation": "about", "source": BOOK}
+    rounding = {"tolerance": 1e-6, "tolerance_source": "where a descent in float64 stops"}
+    spacing = {"tolerance": 100 / (starts - 1), "tolerance_source": "the spacing of the starts"}
+    exact = [
+        Claim.exact(
+            "exercise: end of the descent from 2.3", float(right), published=2 * np.pi - TOP, **stated, **rounding
+        ),
+        Claim.exact("exercise: end of the descent from 1.4", float(left), published=-TOP, **stated, **rounding),
+        Claim.exact("exercise: border of the basins", float(book.borders[0]), published=TOP, **stated, **rounding),
+        Claim.exact(
+            "exercise: starts that reach the lower minimum", share, unit="%", published=wide, **stated, **spacing
+        ),
     ]
     minima = np.array([len(line.minima) for line in lines])
-    own_side = np.array([100 * np.mean(line.basins == np.searchsorted(line.maxima, line.starts)) for line in lines])
+    own_side = np.array([np.all(line.basins == np.searchsorted(line.maxima, line.starts)) for line in lines])
     off = np.array([np.abs(line.borders[:, None] - line.maxima[None]).min(axis=1).max(initial=0.0) for line in lines])
     losses = [np.interp(line.minima, line.grid, line.curve) for line in lines]
     lowest = np.array([100 * np.mean(line.basins == loss.argmin()) for line, loss in zip(lines, losses, strict=True)])
-    every = {"published": 100, "relation": "about", "tolerance": 1e-9, "source": SLOPE}
-    none = {"published": 0, "relation": "about", "tolerance": 1e-6, "source": SLOPE}
-    claims += [
-        Claim.mean("network: minima on the line", minima, published=2, relation="at least", source=DECK),
-        Claim.mean("network: starts that reach the minimum of their side", own_side, unit="%", **every),
-        Claim.mean("network: furthest border from a maximum", off, **none),
+    claims = [
+        *exact,
+        Claim.every(
+            "network: lines with two minima or more",
+            minima >= 2,
+            source=DECK,
+            settles="The straight line between two trained networks passes over a hill with a minimum on either side.",
+        ),
+        Claim.every(
+            "network: lines on which every start reaches the minimum of its side",
+            own_side,
+            source=SLOPE,
+            settles="Gradient descent on a loss of one parameter ends in the minimum on whose side it started.",
+        ),
+        Claim.every("network: lines on which every border is a maximum, to 1e-6", off <= 1e-6, source=SLOPE),
         Claim.mean("network: starts that reach the lowest minimum", lowest, unit="%"),
         Claim.mean("network: highest minimum above the lowest", np.array([*map(np.ptp, losses)]), unit="nats"),
     ]
@@ -261,4 +262,4 @@ def body(seeds: int, quick: bool, out: Path) -> tuple[list[Claim], dict[str, Any
 
 
 if __name__ == "__main__":
-    run_experiment("local_minima_1d", __doc__, body, full_seeds=16, quick_seeds=2)
+    run_experiment("local_minima_1d", __doc__, body, full_seeds=16, quick_seeds=2, shared=SHARED)

@@ -65,11 +65,21 @@ def test_a_resample_flips_the_share_it_says_and_takes_nothing_twice(experiment: 
     assert len(np.unique(clean.x, axis=0)) == 100
 
 
+def test_each_seed_draws_a_split_of_its_own(experiment: ModuleType) -> None:
+    points = blobs(experiment, 100, 0)
+    train, valid, test = experiment.draw_split(points, 0)
+    assert [len(part.y) for part in (train, valid, test)] == [70, 10, 20]
+    np.testing.assert_array_equal(
+        np.sort(np.concatenate([train.x, valid.x, test.x]), axis=0), np.sort(points.x, axis=0)
+    )
+    assert not np.array_equal(experiment.draw_split(points, 1)[2].x, test.x)
+
+
 def test_few_points_settle(experiment: ModuleType, tmp_path: Path) -> None:
-    splits = [blobs(experiment, 240, seed) for seed in range(3)]
+    points = blobs(experiment, 400, 0)
 
     def body(seeds: int, _quick: bool, out: Path) -> Any:
-        return experiment.settle(*splits, (0.0, 0.1), (120, 240), seeds, out)
+        return experiment.settle(points, (0.0, 0.1), (120, 240), seeds, out)
 
     run_experiment("convexity_overrated", "", body, 3, 3, ["--out", str(tmp_path)])
     results = json.loads((tmp_path / "results.json").read_text())

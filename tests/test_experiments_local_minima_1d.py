@@ -71,8 +71,13 @@ def test_few_networks_settle(experiment: ModuleType, tmp_path: Path) -> None:
         "exercise: end of the descent from 1.4",
         "exercise: border of the basins",
         "exercise: starts that reach the lower minimum",
-        "network: starts that reach the minimum of their side",
-        "network: furthest border from a maximum",
     ):
-        assert claims[name]["verdict"] == "holds", claims[name]
+        assert (claims[name]["verdict"], claims[name]["theorem"]) == ("holds", True), claims[name]
+    for name in (
+        "network: lines with two minima or more",
+        "network: lines on which every start reaches the minimum of its side",
+        "network: lines on which every border is a maximum, to 1e-6",
+    ):
+        # Two seeds are too few for a claim of every one.
+        assert (claims[name]["measured"], claims[name]["verdict"]) == (100, "undecided"), claims[name]
     assert (tmp_path / "local_minima_1d.png").stat().st_size > 10_000
