@@ -264,7 +264,7 @@ def draw(found: dict[str, tuple[Ends, list[Entry]]]) -> Figure:
         figures.draw_shares(shares, places, counts, along="x", color=colours[name], ls="")
         labels += [label for _, label in rows]
     losses.set(xscale="log", yscale="log", ylabel="share of seeds per bin (%)")
-    losses.set_xlabel(f"loss after training (first bin: {LEAST:.0e} or less; dotted: above, bad)")
+    losses.set_xlabel(f"loss after training, {LEAST:.0e} or more; right of the dots: bad")
     losses.axvline(BAD, color="black", ls=":")
     shares.set(xscale="log", xlabel="share of seeds (%), with 95 % interval", title="distinct ends, after polishing")
     shares.set_yticks(range(len(labels)), labels=labels, fontsize=11)
