@@ -2,11 +2,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlpjax import MLP, Split, UserError, map_seeds
-from mlpjax.landscape.convexity import Place, lowest_curvature, measure_chord, random_chords, random_place
+from mlpjax.landscape.convexity import Place, curvatures, measure_chord, random_chords, random_place
+from mlpjax.landscape.curvature import eigenpairs, hessian_product
 from mlpjax.landscape.loss import known
 from mlpjax.recipe import Recipe
 from mlpjax.task import classification, mean_loss
@@ -66,9 +68,10 @@ def test_a_chord_of_a_quadratic_is_its_formula(direction, t):
 def test_the_chord_along_the_flattest_direction_recovers_the_strong_convexity_constant():
     with jax.enable_x64(True):
         start = {"u": jnp.asarray([0.3, -0.2]), "v": jnp.asarray(0.7)}
-        lowest = lowest_curvature(quadratic, start, NO_DATA, KEY)
-        np.testing.assert_allclose(lowest.values, [min(EIGENVALUES)], rtol=1e-10)
-        end = jax.tree.map(lambda a, v: a + v[0], start, lowest.vectors)
+        found = curvatures(quadratic, start, NO_DATA)
+        np.testing.assert_allclose(found.values, EIGENVALUES, rtol=1e-10)
+        np.testing.assert_allclose(found.rounding, 3 * 2.0**-52 * max(EIGENVALUES), rtol=1e-10)
+        end = jax.tree.map(jnp.add, start, found.lowest)
         found = measure_chord(quadratic, Place(start, end, jnp.asarray(0.4)), NO_DATA)
         np.testing.assert_allclose(found.strength, min(EIGENVALUES), rtol=1e-10)
 
@@ -139,7 +142,9 @@ def test_log_sum_exp_is_convex_and_flat_along_equal_shifts():
         shift = measure_chord(loss, place(np.arange(6.0), np.arange(6.0) + 5), NO_DATA)
         np.testing.assert_allclose(shift.gap, 0.0, atol=1e-14)
         assert not shift.violates
-        np.testing.assert_allclose(lowest_curvature(loss, jnp.arange(6.0), NO_DATA, KEY).values, 0.0, atol=1e-14)
+        found = curvatures(loss, jnp.arange(6.0), NO_DATA)
+        assert np.abs(found.values[0]) <= found.rounding < 1e-3 * found.values[1]
+        np.testing.assert_allclose(np.abs(found.lowest), 6**-0.5, rtol=1e-10)
 
 
 def test_a_network_with_hidden_units_violates_and_swapped_units_show_why():
@@ -167,12 +172,41 @@ def test_the_lowest_curvature_of_a_saddle_is_negative_and_its_direction_violates
     loss = lambda w, _: 2 * w[0] ** 2 - 3 * w[1] ** 2 + w[2]  # noqa: E731
     with jax.enable_x64(True):
         start = jnp.asarray([0.3, 0.2, -1.0])
-        lowest = lowest_curvature(loss, start, NO_DATA, KEY)
-        np.testing.assert_allclose(lowest.values, [-6], rtol=1e-10)
-        np.testing.assert_allclose(np.abs(lowest.vectors[0]), [0, 1, 0], atol=1e-9)
-        found = measure_chord(loss, place(start - lowest.vectors[0], start + lowest.vectors[0]), NO_DATA)
+        bends = curvatures(loss, start, NO_DATA)
+        np.testing.assert_allclose(bends.values, [-6, 0, 4], atol=1e-10)
+        np.testing.assert_allclose(np.abs(bends.lowest), [0, 1, 0], atol=1e-9)
+        found = measure_chord(loss, place(start - bends.lowest, start + bends.lowest), NO_DATA)
         np.testing.assert_allclose(found.gap, -3, rtol=1e-10)
         assert found.violates and found.violates_tangent
+
+
+@pytest.mark.parametrize(
+    ("loss", "start", "end", "chord", "tangent"),
+    [
+        (lambda w, _: w[0] ** 3, [-1.0], [1.5], False, True),
+        (lambda w, _: (w[0] ** 2 - 1) ** 2, [-1.2], [1.0], True, False),
+    ],
+    ids=["the tangent only", "the chord only"],
+)
+def test_a_chord_and_a_tangent_violate_each_on_its_own(loss, start, end, chord, tangent):
+    found = measure_chord(loss, place(start, end), NO_DATA)
+    assert (bool(found.violates), bool(found.violates_tangent)) == (chord, tangent)
+
+
+def test_the_lowest_of_many_eigenvalues_is_found_where_lanczos_has_not_come_down_to_it():
+    """Softmax regression: rank((K - 1) (X, 1)) eigenvalues are positive, those of equal shifts of all outputs are 0."""
+    model, split = MLP((20, 10)), digits(10, examples=60, features=20)
+    with jax.enable_x64(True):
+        params = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), drawer(model)(KEY))
+        loss = mean_loss(classification(model, Recipe()))
+        found = curvatures(loss, params, split)
+        lanczos = eigenpairs(hessian_product(loss, params, split), params, KEY, bottom=1, steps=60)
+    zero = np.abs(np.asarray(found.values)) <= float(found.rounding)
+    assert zero.sum() == 10 * 21 - 9 * 21
+    assert zero[:21].all()
+    assert float(lanczos.values[0]) > 1e3 * float(found.rounding)
+    shift = np.asarray(found.lowest["dense_0"]["kernel"])
+    np.testing.assert_allclose(shift, np.broadcast_to(shift[:, :1], shift.shape), atol=1e-6)
 
 
 def test_chords_of_many_networks_are_those_of_each():
@@ -194,7 +228,12 @@ def test_a_place_repeats_with_its_key():
     one, again, other = (random_place(draw, jax.random.key(seed)) for seed in (1, 1, 2))
     assert (one.start == again.start).all() and one.t == again.t
     assert (one.start != other.start).any() and (one.start != one.end).any()
-    assert 0.1 <= one.t <= 0.9
+
+
+def test_places_lie_all_along_the_chord():
+    draw = lambda key: jax.random.normal(key, (2,))  # noqa: E731
+    t = np.asarray(jax.lax.map(lambda key: random_place(draw, key).t, jax.random.split(KEY, 1000)))
+    assert scipy.stats.kstest(t, scipy.stats.uniform(0.1, 0.8).cdf).pvalue > 0.01
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Key, PyTree
 
 from mlpjax.errors import UserError
-from mlpjax.landscape.curvature import Eigenpairs, eigenpairs, hessian_product
+from mlpjax.landscape.curvature import dense, hessian_product
+from mlpjax.landscape.linear_algebra import eigh
 from mlpjax.landscape.loss import known, require_finite_loss, require_same_form
 from mlpjax.task import MeanLoss
 
@@ -46,6 +48,17 @@ class Chord(NamedTuple):
     """c is below 0 by more than rounding: the loss is not convex."""
     violates_tangent: Bool[Array, "*chords"]
     """The first-order gap is below 0 by more than rounding: the loss is not convex."""
+
+
+class Curvatures(NamedTuple):
+    """How a loss bends at one point, in every direction."""
+
+    values: Float[Array, " n"]
+    """Eigenvalues of the Hessian, in rising order."""
+    lowest: PyTree
+    """Eigenvector of the first, of length 1, in the form of the parameters."""
+    rounding: Float[Array, ""]
+    """n eps max |lambda|: eigenvalues within this distance of 0 cannot be told from 0."""
 
 
 def measure_chord(loss: MeanLoss, place: Place, data: PyTree) -> Chord:
@@ -138,21 +151,26 @@ def random_chords(loss: MeanLoss, draw: Draw, data: PyTree, keys: Key[Array, " c
     return chords, random_place(draw, keys[jnp.argmin(chords.gap)])
 
 
-def lowest_curvature(loss: MeanLoss, params: PyTree, data: PyTree, key: Key[Array, ""], steps: int = 60) -> Eigenpairs:
-    """The smallest eigenvalue of the Hessian at one point, with its vector and residual, by Lanczos' method.
+def curvatures(loss: MeanLoss, params: PyTree, data: PyTree) -> Curvatures:
+    """All eigenvalues of the Hessian at one point, of its dense matrix.
 
-    The value is v'Hv of a unit vector v, so the smallest eigenvalue is no larger: below 0, by more than rounding, it
-    proves that the loss is not convex there. With at least as many steps as parameters it is the smallest eigenvalue
-    itself.
+    A loss that is twice differentiable is convex iff none of them is negative anywhere; an eigenvalue below 0, by more
+    than rounding, proves that it is not. For small models: n^2 numbers, n^3 operations. In larger ones
+    `curvature.eigenpairs` gives the lowest by Lanczos' method: negative, it proves the same; positive, it proves
+    nothing, for it is never below the lowest eigenvalue and may not have come down to it.
 
     Args:
         loss: the mean loss, of parameters and data.
-        params: the point.
+        params: the point, n numbers in all.
         data: examples are the rows of every leaf.
-        key: draws the start of the method.
-        steps: dimension of the Krylov space, where the parameters allow it.
 
     Returns:
-        One eigenpair: `values`, `vectors` and `residuals` with a leading axis of 1.
+        The eigenvalues, and the direction of the lowest one.
+
+    Source: Boyd and Vandenberghe, Convex Optimization (2004), section 3.1.4; on rounding, Anderson et al., LAPACK
+    Users' Guide (1999), section 4.7.
     """
-    return eigenpairs(hessian_product(loss, params, data), params, key, bottom=1, steps=steps)
+    _, unravel = ravel_pytree(params)
+    values, vectors = eigh(dense(hessian_product(loss, params, data), params))
+    rounding = len(values) * float(jnp.finfo(values.dtype).eps) * jnp.max(jnp.abs(values))
+    return Curvatures(values, unravel(vectors[:, 0]), rounding)
