@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Int, Key
 
 
@@ -38,7 +39,7 @@ def make_keys(seed: Int[Array, ""] | Key[Array, ""] | int) -> Keys:
         seed: at least 0; or a random key in its place.
     """
     own = jax.random.key(seed) if not _is_key(seed) else seed
-    return Keys(*(jax.random.fold_in(own, purpose) for purpose in range(len(Keys._fields))))
+    return Keys(*jax.vmap(jax.random.fold_in, (None, 0))(own, jnp.arange(len(Keys._fields))))
 
 
 def _is_key(seed: Int[Array, ""] | Key[Array, ""] | int) -> bool:

@@ -320,7 +320,10 @@ class _Lifted:
             "finish": lift(work.finish, self._spread),
         }
         self._compiled: dict[str, Callable[..., PyTree]] = {}
-        self.state_form = jax.eval_shape(self._functions["start"], part, shared)
+        # Spread as parts will be: for other arguments a function is traced anew.
+        spread = NamedSharding(mesh, self._spread)
+        part = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=spread), part)
+        self.state_form = jax.eval_shape(self._functions["start"], part, self.shared)
         numbers = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(self.state_form))
         self._state_size = numbers // jax.tree.leaves(part)[0].shape[0]
 

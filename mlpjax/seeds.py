@@ -44,6 +44,9 @@ class Member(NamedTuple):
     """Its own arrays, for the task."""
 
 
+_make_many_keys = jax.jit(jax.vmap(make_keys))
+
+
 def make_members(
     seeds: Sequence[int], sweep: Mapping[str, np.ndarray] | None = None, freeze: Collection[str] = ()
 ) -> Member:
@@ -64,9 +67,9 @@ def make_members(
         require_choice("freeze", name, Keys._fields)
     if not seeds or min(seeds) < 0 or max(seeds) >= 2**31:
         raise UserError("seeds: give at least one, each between 0 and 2^31 - 1")
-    keys = jax.vmap(make_keys)(jnp.asarray(seeds, jnp.int32))
+    keys = _make_many_keys(jnp.asarray(seeds, jnp.int32))
     if freeze:
-        frozen = jax.vmap(make_keys)(jnp.full(len(seeds), FROZEN_SEED, jnp.int32))
+        frozen = _make_many_keys(jnp.full(len(seeds), FROZEN_SEED, jnp.int32))
         keys = keys._replace(**{name: getattr(frozen, name) for name in freeze})
     values = {name: jnp.asarray(value, jnp.float32) for name, value in (sweep or {}).items()}
     for name, value in values.items():

@@ -337,11 +337,12 @@ def make_train(
             return training._replace(stopped_at=jnp.where(stops, epochs.astype(jnp.int32), training.stopped_at))
 
         def period(index: Int[Array, ""], training: Training) -> Training:
-            # Only the last epoch's norms are wanted, and a loop of epochs without them is a good deal faster.
             first, last = index * recipe.eval_every, (index + 1) * recipe.eval_every - 1
-            training = jax.lax.fori_loop(
-                first, last, lambda epoch, training: ask(one_epoch(epoch, training)[0], epoch + 1), training
-            )
+            if recipe.eval_every > 1:  # a loop of no epochs takes as long to compile
+                # Only the last epoch's norms are wanted, and a loop of epochs without them is a good deal faster.
+                training = jax.lax.fori_loop(
+                    first, last, lambda epoch, training: ask(one_epoch(epoch, training)[0], epoch + 1), training
+                )
             stopped = training.stopped_at >= 0
             training, norm = one_epoch(last, training)
             if stop is not None:

@@ -214,7 +214,8 @@ mlpjax.cli.main()
 
 def start(out: Path, log: Path, *options: object) -> subprocess.Popen:
     command = [sys.executable, "-c", COMMAND, *LONG, "--out", str(out), *map(str, options)]
-    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    flags = "--xla_cpu_use_fusion_emitters=false"  # and no number of devices
+    environment = os.environ | {"XLA_FLAGS": flags, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     with log.open("w") as file:
         return subprocess.Popen(command, env=environment, stdout=file, stderr=file)
 
