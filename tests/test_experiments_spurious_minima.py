@@ -107,6 +107,16 @@ def test_descent_agrees_with_gradient_descent_by_hand(spurious: ModuleType, stud
             np.testing.assert_allclose(found.students[i], weights, atol=1e-9)
 
 
+def test_what_was_published(spurious: ModuleType) -> None:
+    """Safran and Shamir (2018), table 1, and the runs that their repository OneLayerGDconvergence stores."""
+    assert spurious.RATES == {6: 3, 7: 55, 8: 126, 9: 218, 10: 346}
+    assert spurious.EXTRA == {6: 0, 7: 0, 8: 1, 9: 0, 10: 1}
+    assert spurious.FAMILIES == {9: (213, 5), 10: (312, 34)}
+    assert {k: sum(counts) for k, counts in spurious.FAMILIES.items()} == {k: spurious.RATES[k] for k in (9, 10)}
+    # Wilson's interval of 55 in 1,000 is [4.25, 7.09] %.
+    assert spurious.near(55, 1000)["tolerance"] == pytest.approx(5.5 - 4.2504, abs=1e-3)
+
+
 def test_experiment_keeps_the_contract(spurious: ModuleType, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(spurious, "TEACHERS", (7,))
     arguments = ["--seeds", "48", "--out", str(tmp_path)]
