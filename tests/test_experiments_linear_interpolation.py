@@ -55,14 +55,46 @@ def test_the_line_runs_from_the_start_to_where_training_ended(experiment: Module
     assert (found.distance > 0).all()
 
 
+def test_the_thresholds_are_those_of_lucas_et_al(experiment: ModuleType) -> None:
+    """Delta-monotonic to 0.001 nats, trained to 0.1 nats: just below and just above."""
+    assert (experiment.MONOTONIC, experiment.TRAINED) == (1e-3, 0.1)
+    curves = np.array([[[2.0, 0.05, 0.0509], [2.0, 0.05, 0.0511], [2.0, 1.0, 0.0999], [2.0, 1.0, 0.1001]]])
+    outcome = experiment.Outcome(curves, np.ones((1, 4)))
+    assert outcome.monotonic.tolist() == [[True, False, True, True]]
+    assert outcome.trained.tolist() == [[True, True, True, False]]
+
+
+def lines(experiment: ModuleType, heights: list[list[float]], distances: list[list[float]], end: float = 0.0) -> Any:
+    """Losses that fall from 2 to the end with a hump of so many nats on the way, [rates, seeds]."""
+    alphas = np.linspace(0, 1, 51)
+    humps = 4 * np.asarray(heights)[..., None] * np.sin(np.pi * alphas)
+    return experiment.Outcome(2 * (1 - alphas) + end * alphas + humps, np.asarray(distances))
+
+
+def test_networks_are_matched_with_those_that_went_as_far(experiment: ModuleType) -> None:
+    """Three seeds: SGD at distances 0.5 (falls) and 2 (rises in the second), Adam at 0.6 (falls) and 2.2 (rises)."""
+    sgd = lines(experiment, [[0, 0, 0], [0, 2, 0]], [[0.5, 0.5, 0.5], [2, 2, 9]])
+    adam = lines(experiment, [[0, 0, 0], [2, 2, 2]], [[0.6, 0.6, 0.6], [2.2, 2.2, 2.2]])
+    near, far = (experiment.match_distance(sgd, adam, *band) for band in experiment.BANDS.values())
+    assert near.pairs.tolist() == [1, 1, 1]
+    assert near.sgd.tolist() == near.adam.tolist() == [100, 100, 100]
+    assert far.pairs.tolist() == [1, 1, 0]  # 9 is no match for 2.2
+    np.testing.assert_array_equal(far.sgd, [100, 0, np.nan])
+    np.testing.assert_array_equal(far.adam, [0, 0, np.nan])
+    sgd.loss[1, 0] += 1  # not trained, and so no partner
+    assert experiment.match_distance(sgd, adam, 1, np.inf).pairs.tolist() == [0, 1, 0]
+    sgd.distance[1, 0], sgd.loss[1, 0] = np.nan, np.nan  # diverged
+    assert experiment.match_distance(sgd, adam, 1, np.inf).pairs.tolist() == [0, 1, 0]
+
+
 def test_claims_follow_from_the_curves(experiment: ModuleType) -> None:
-    """SGD falls all the way; Adam goes further and has a barrier; one network never got trained."""
-    down, up = np.linspace(2, 0, 51), np.linspace(2, 0, 51) + 2 * np.sin(np.linspace(0, np.pi, 51))
+    """SGD falls all the way; Adam goes further and has a barrier; at one rate it never got trained."""
     seeds = 6
+    distances = np.linspace(0.99, 1.01, seeds)
     found = {
-        "sgd": experiment.Outcome(np.tile(down, (1, seeds, 1)), np.full((1, seeds), 0.1)),
-        "momentum": experiment.Outcome(np.tile(down, (1, seeds, 1)), np.full((1, seeds), 0.2)),
-        "adam": experiment.Outcome(np.tile(up, (2, seeds, 1)), np.full((2, seeds), 0.9)),
+        "sgd": lines(experiment, [[0] * seeds], [0.1 * distances]),
+        "momentum": lines(experiment, [[0] * seeds], [1.9 * distances]),
+        "adam": lines(experiment, [[0.5] * seeds, [0.5] * seeds], [2 * distances, 2 * distances]),
     }
     found["adam"].loss[1] += 1
     rates = {"sgd": [0.1], "momentum": [0.1], "adam": [0.01, 0.1]}
@@ -71,12 +103,31 @@ def test_claims_follow_from_the_curves(experiment: ModuleType) -> None:
     assert claims["net, SGD at 0.1: monotonic"].verdict == "holds"
     assert claims["net, Adam at 0.01: monotonic"].measured == 0
     assert claims["net, Adam at 0.01: monotonic"].verdict == "new"
-    assert claims["net, Adam at 0.01: alpha from which it rises"].measured == 0
-    assert "net, SGD at 0.1: alpha from which it rises" not in claims
-    assert "net, Adam at 0.1: monotonic" not in claims
-    gap = claims["net: monotonic, SGD with and without momentum above Adam"]
-    assert (gap.measured, gap.verdict) == (100, "holds")
-    assert claims["net: rank correlation of barrier and distance"].verdict == "holds"
+    rises = "alpha from which those that are not monotonic rise"
+    assert claims[f"net, Adam: {rises}"].measured == 0
+    assert (claims[f"net, SGD: {rises}"].measured, claims[f"net, SGD: {rises}"].left_out) == (None, seeds)
+    untrained = claims["net, Adam at 0.1: monotonic"]
+    assert (untrained.measured, untrained.seeds, untrained.left_out) == (None, 0, seeds)
+    near, far = (claims[f"net: monotonic, SGD above Adam at the same distance, {band}"] for band in experiment.BANDS)
+    assert (near.measured, near.left_out, near.verdict) == (None, seeds, "undecided")
+    assert (far.measured, far.seeds) == (100, seeds)
+    assert claims[f"net: pairs of a seed at the same distance, {list(experiment.BANDS)[1]}"].measured == 1
+    assert claims["net: rank correlation of barrier and distance"].measured > 0
+
+
+def test_half_of_the_lines_are_not_most(experiment: ModuleType) -> None:
+    seeds = 40
+    half = lines(experiment, [[0, 0.5] * (seeds // 2)], [[1.0] * seeds])
+    claims = {
+        claim.name: claim
+        for claim in experiment.claims_of(
+            "net", {name: [0.1] for name in experiment.NAMES}, dict.fromkeys(experiment.NAMES, half)
+        )
+    }
+    assert claims["net, SGD at 0.1: monotonic"].measured == 50
+    assert claims["net, SGD at 0.1: monotonic"].verdict == "undecided"
+    same = claims[f"net: monotonic, SGD above Adam at the same distance, {list(experiment.BANDS)[1]}"]
+    assert (same.measured, same.verdict) == (0, "undecided")
 
 
 def test_it_runs_and_draws_its_figure(
@@ -90,7 +141,11 @@ def test_it_runs_and_draws_its_figure(
 
     run_experiment("linear_interpolation", "", body, 3, 3, ["--out", str(tmp_path)])
     results = json.loads((tmp_path / "results.json").read_text())
-    names = [claim["name"] for claim in results["claims"]]
-    assert "49-16-10, Adam at 0.01: monotonic" in names
+    claims = {claim["name"]: claim for claim in results["claims"]}
+    assert claims["49-16-10, Adam at 0.01: monotonic"]["seeds"] > 0
+    assert (
+        claims["49-16-10, Adam at 1e-06: monotonic"]["seeds"],
+        claims["49-16-10, Adam at 1e-06: monotonic"]["left_out"],
+    ) == (0, 3)
     assert results["config"]["not trained"]["49-16-10, Adam at 1e-06"] == 3
     assert (tmp_path / "linear_interpolation.png").stat().st_size > 10_000
