@@ -10,15 +10,17 @@ Protocol: the digits below K among the 3,500 of mnist5k, for K = 3, 5 and 10; 78
 cross-entropy, Adam, the default recipe for 20 epochs. The K + 10 largest eigenvalues at the start and after 1, 2, 5, 10
 and 20 epochs, over all training digits, by Lanczos' method with residuals. The outliers are those above the largest gap
 in the logarithm of these K + 10. After the last epoch also those of the Gauss-Newton matrix, and the density of all
-eigenvalues by stochastic Lanczos quadrature.
+eigenvalues by stochastic Lanczos quadrature, with probes of its own for every network: as two probes leave the height
+of a single eigenvalue open, the mean over the networks is drawn, with its interval.
 
 Command: python experiments/hessian_spectrum.py
-Wall time on two cores: about 7 minutes (608 s with other work on the machine); --quick about 45 s.
+Wall time on two cores: about 10 minutes; --quick about 45 s.
 
-Expected: K - 1 outliers in every network after one epoch, and to the end, then three to five times above the next
-eigenvalue, while all of them fall a hundredfold. Before training the gap is small and the rule mostly finds fewer. The
-outliers are the Gauss-Newton matrix's to a tenth of a per cent. The claim is of trained networks, so the count at the
-start is stated without a verdict.
+Expected: after one epoch K - 1 outliers in every network, and again at the end, then three to five times above the next
+eigenvalue, while all of them fall a hundredfold. In between the rule is fallible: at K = 5 after five epochs three
+networks of 16 have one eigenvalue so far above the other three outliers that it finds that gap. Before training the gap
+is small and the rule mostly finds fewer. The outliers are the Gauss-Newton matrix's to a tenth of a per cent. The claim
+is of trained networks, so the count at the start is stated without a verdict.
 """
 
 import dataclasses
@@ -48,7 +50,7 @@ from mlpjax import (
 from mlpjax.claims import Claim, run_experiment
 from mlpjax.landscape.curvature import Spectrum, eigenpairs, gauss_newton_product, hessian_product, spectral_density
 from mlpjax.report.figures import BLUE, STYLE, VERMILLION, png
-from mlpjax.stats import quantile_band
+from mlpjax.stats import mean_band, quantile_band
 from mlpjax.typing import Params
 
 CLASSES = (3, 5, 10)
@@ -100,9 +102,11 @@ def measure(dataset: Dataset, seeds: int, epochs: tuple[int, ...]) -> Spectra:
     task = make_task(model, recipe, dataset.train)
     loss = mean_loss(task)
     top, steps = classes + MORE, classes + LANCZOS_STEPS
+    keys = jax.random.split(jax.random.key(0), seeds)
 
-    def curvature(snapshots: Params, train: Split) -> tuple[Any, ...]:
-        key, probe_key = jax.random.split(jax.random.key(0))
+    def curvature(network: tuple[jax.Array, Params], train: Split) -> tuple[Any, ...]:
+        seed_key, snapshots = network
+        key, probe_key = jax.random.split(seed_key)
 
         def largest(params: Params) -> tuple[jax.Array, jax.Array]:
             pairs = eigenpairs(hessian_product(loss, params, train), params, key, top=top, steps=steps)
@@ -121,7 +125,7 @@ def measure(dataset: Dataset, seeds: int, epochs: tuple[int, ...]) -> Spectra:
 
     with progress_bar(f"{classes} classes: curvature", "networks") as on_progress:
         largest, residuals, gauss_newton, gauss_newton_residuals, density = map_seeds(
-            curvature, trained.snapshots, dataset.train, chunk=1, on_progress=on_progress
+            curvature, (keys, trained.snapshots), dataset.train, chunk=1, on_progress=on_progress
         )
     error = 100 * (1 - trained.history["test_accuracy"][:, -1].astype(float))
     return Spectra(largest, residuals, gauss_newton, gauss_newton_residuals, density, error)
@@ -135,19 +139,30 @@ def outliers(values: np.ndarray) -> np.ndarray:
 def claims_of(epochs: tuple[int, ...], spectra: Spectra) -> list[Claim]:
     """How many outliers there are, how far they stand apart, and how much of them is Gauss and Newton's."""
     classes = spectra.hessian.shape[-1] - MORE
-    # The sources speak of K - 1 and of K.
-    expected = {"published": classes - 1, "relation": "about", "tolerance": 1, "source": SOURCE}
     counts = outliers(spectra.hessian)
+    exact = counts == classes - 1
     end, gauss_newton = spectra.hessian[:, -1], spectra.gauss_newton
     off = 100 * np.abs(gauss_newton / end - 1)[:, : classes - 1].mean(axis=1)
     gap = end[:, classes - 2] / end[:, classes - 1]
-    name = f"K = {classes}"
+    name, exactly = f"K = {classes}", f"exactly {classes - 1} outliers"
+    settles = f"After any epoch, a classifier of {classes} classes has {classes - 1} curvatures far above all others."
     return [
         Claim.mean(f"{name}: outliers at the start", counts[:, 0]),
-        Claim.mean(f"{name}: outliers after epoch {epochs[1]}", counts[:, 1], **expected),
-        Claim.mean(f"{name}: outliers after epoch {epochs[-1]}", counts[:, -1], **expected),
+        Claim.every(
+            f"{name}: {exactly} at every epoch after the start",
+            exact[:, 1:].all(axis=1),
+            source=SOURCE,
+            settles=settles,
+        ),
+        *(
+            Claim.share(f"{name}: {exactly} after epoch {epoch}", exact[:, index])
+            for index, epoch in enumerate(epochs[1:-1], 1)
+        ),
+        Claim.every(f"{name}: {exactly} at the end, after epoch {epochs[-1]}", exact[:, -1], source=SOURCE),
         Claim.mean(f"{name}: eigenvalue {classes - 1} over eigenvalue {classes}", gap),
-        Claim.mean(f"{name}: outliers of the Gauss-Newton matrix", outliers(gauss_newton), **expected),
+        Claim.every(
+            f"{name}: {exactly} of the Gauss-Newton matrix", outliers(gauss_newton) == classes - 1, source=SOURCE
+        ),
         Claim.mean(f"{name}: its {classes - 1} largest eigenvalues, off the Hessian's", off, unit="%"),
     ]
 
@@ -177,30 +192,32 @@ def draw_training(epochs: tuple[int, ...], found: Mapping[int, Spectra]) -> Figu
 
 @mpl.rc_context(STYLE)
 def draw_density(found: Mapping[int, Spectra]) -> Figure:
-    """The density of all eigenvalues at the end, and the largest of one seed."""
+    """The density of all eigenvalues at the end, as a mean over the seeds, and the largest of every seed."""
     figure = Figure(figsize=(15, 5.2))
     panels = figure.subplots(1, len(found), squeeze=False)[0]
     for axes, (classes, spectra) in zip(panels, found.items(), strict=True):
-        largest = float(spectra.hessian[:, -1].max())
-        width = 0.01 * largest
-        at = jnp.linspace(float(spectra.density.nodes.min()) - 3 * width, largest + 5 * width, 800)
-        lines = map_seeds(Spectrum.density, spectra.density, at, jnp.float32(width), chunk=1)
+        ticks = spectra.hessian[:, -1]
+        width = 0.01 * float(ticks.max())
         floor = 1e-8 / width  # a hundredth of the peak of one eigenvalue among 235,000
-        lower, _, upper = np.maximum(quantile_band(lines), floor)
-        axes.fill_between(at, lower, upper, color=BLUE, alpha=0.3, lw=0, label="central 95 % of the seeds")
-        axes.plot(at, np.where(lines[0] > floor, lines[0], np.nan), color=BLUE, lw=1.6, label="seed 0")
-        ticks = spectra.hessian[0, -1]
+        # Six widths: there the blur of all eigenvalues together is below the floor.
+        at = jnp.linspace(float(spectra.density.nodes.min()) - 6 * width, float(ticks.max()) + 6 * width, 800)
+        lines = map_seeds(Spectrum.density, spectra.density, at, jnp.float32(width), chunk=1)
+        lower, mean, upper = np.maximum(mean_band(lines), floor)
+        axes.fill_between(at, lower, upper, color=BLUE, alpha=0.3, lw=0, label="its 95 % interval")
+        axes.plot(at, np.where(mean > floor, mean, np.nan), color=BLUE, lw=1.6, label="mean density")
         above_axis = axes.get_xaxis_transform()
-        for group, colour, name in (
-            (ticks[: classes - 1], VERMILLION, f"its {classes - 1} largest eigenvalues"),
-            (ticks[classes - 1 :], "black", f"the next {MORE + 1}"),
+        for group, height, colour, name in (
+            (ticks[:, : classes - 1], 0.03, VERMILLION, f"{classes - 1} largest eigenvalues of each"),
+            (ticks[:, classes - 1 :], 0.08, "black", f"the next {MORE + 1}"),
         ):
-            height = np.full(len(group), 0.03)
-            axes.plot(group, height, "|", color=colour, ms=14, mew=1.6, transform=above_axis, label=name)
+            values = group.ravel()
+            heights = np.full(len(values), height)
+            axes.plot(values, heights, "|", color=colour, ms=12, mew=1, alpha=0.6, transform=above_axis, label=name)
         axes.set(xlabel="eigenvalue of the Hessian", title=f"K = {classes} classes", yscale="log")
         axes.set_ylim(bottom=floor)
         axes.legend(loc="upper right")
     panels[0].set_ylabel("share of the eigenvalues per unit")
+    figure.suptitle(f"{len(spectra.error)} seeds, {PROBES} probes each", fontsize=13)
     return figure
 
 
@@ -229,6 +246,10 @@ def settle(
             for k, spectra in found.items()
         },
     }
+    config["notes"] = [
+        "An older version judged the first and the last epoch only, where K - 1 outliers were in all 16 networks, and "
+        "said so of every epoch; at K = 5 after epoch 5 three of the 16 had one. The rule for outliers is the same.",
+    ]
     return [claim for spectra in found.values() for claim in claims_of(epochs, spectra)], config
 
 
@@ -242,4 +263,4 @@ def body(seeds: int, quick: bool, out: Path) -> tuple[list[Claim], dict[str, Any
 
 
 if __name__ == "__main__":
-    run_experiment("hessian_spectrum", __doc__, body, full_seeds=16, quick_seeds=2)
+    run_experiment("hessian_spectrum", __doc__, body, full_seeds=16, quick_seeds=2, shared="one split of mnist5k")

@@ -14,6 +14,7 @@ from jax.flatten_util import ravel_pytree
 
 from mlpjax import MLP, Dataset, Recipe, Split, Variables, load, make_task, mean_loss, train_many
 from mlpjax.claims import run_experiment
+from mlpjax.landscape.curvature import Spectrum
 
 EPOCHS = (0, 1, 4)
 
@@ -94,9 +95,50 @@ def test_eigenvalues_are_those_of_the_dense_matrices(
 
     results = json.loads((tmp_path / "results.json").read_text())
     claims = {claim["name"]: claim for claim in results["claims"]}
-    end = claims["K = 3: outliers after epoch 4"]
-    assert (end["published"], end["relation"], end["tolerance"], end["seeds"]) == (2, "about", 1, 2)
-    assert end["measured"] == experiment.outliers(spectra.hessian)[:, -1].mean()
+    exact = experiment.outliers(spectra.hessian) == 2
+    end = claims["K = 3: exactly 2 outliers at the end, after epoch 4"]
+    assert (end["relation"], end["seeds"], end["measured"]) == ("every", 2, 100 * exact[:, -1].mean())
+    assert claims["K = 3: exactly 2 outliers after epoch 1"]["measured"] == 100 * exact[:, 1].mean()
     assert claims["K = 3: outliers at the start"]["verdict"] == "new"
+    # Every network has probes of its own.
+    assert (spectra.density.weights[0] != spectra.density.weights[1]).any()
     for figure in ("training", "density"):
         assert (tmp_path / f"hessian_spectrum_{figure}.png").stat().st_size > 10_000
+
+
+def test_one_network_at_one_epoch_refutes_what_is_said_of_all(experiment: ModuleType) -> None:
+    """Twenty networks of 3 classes at 4 epochs, two outliers each but for one network at the third."""
+    values = np.tile([9.0, 8.0, 1.0, 0.9, 0.8, 0.7, 0.6], (20, 4, 1))
+    values[:, 0, 1] = 1.5  # before training there is one
+
+    def verdicts(values: np.ndarray) -> dict[str, Any]:
+        last = values[:, -1]
+        spectra = experiment.Spectra(values, 0 * values, last, 0 * last, None, np.zeros(20))
+        claims = experiment.claims_of((0, 1, 2, 4), spectra)
+        return {claim.name.removeprefix("K = 3: "): claim for claim in claims}
+
+    every = "exactly 2 outliers at every epoch after the start"
+    found = verdicts(values)
+    assert found["outliers at the start"].measured == 1
+    assert found[every].verdict == "holds"
+    assert found["eigenvalue 2 over eigenvalue 3"].measured == pytest.approx(8)
+    values[4, 2, 1] = 1.5
+    found = verdicts(values)
+    assert (found[every].measured, found[every].verdict) == (95, "fails")
+    assert [found[f"exactly 2 outliers after epoch {epoch}"].measured for epoch in (1, 2)] == [100, 95]
+    for name in ("exactly 2 outliers at the end, after epoch 4", "exactly 2 outliers of the Gauss-Newton matrix"):
+        assert found[name].verdict == "holds"
+
+
+def test_the_drawn_density_begins_and_ends_below_its_floor(experiment: ModuleType) -> None:
+    """One probe of each of two networks: 98 % of the eigenvalues at 0, the rest at 1."""
+    nodes, weights = np.tile([0.0, 1.0], (2, 1, 1)), np.tile([0.98, 0.02], (2, 1, 1))
+    largest = np.ones((2, 1, experiment.MORE + 3))
+    density = Spectrum(nodes.astype(np.float32), weights.astype(np.float32))
+    spectra = experiment.Spectra(largest, None, None, None, density, np.zeros(2))
+    (panel,) = experiment.draw_density({3: spectra}).axes
+    (line,) = (line for line in panel.get_lines() if line.get_label() == "mean density")
+    x, y = line.get_data()
+    assert np.isnan(y[[0, -1]]).all()
+    np.testing.assert_allclose(x[[0, -1]], [-0.06, 1.06], rtol=1e-5)
+    np.testing.assert_allclose(np.nanmax(y), 0.98 / (0.01 * np.sqrt(2 * np.pi)), rtol=0.02)
