@@ -1,13 +1,17 @@
 """Strict mode for every test: shapes checked, no silent promotion, two devices, warnings are errors."""
 
+import gc
 import importlib
 import importlib.util
 import os
+from collections.abc import Hashable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
+# XLA's old emitters of loops compile in half the time.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false"
+os.environ["XLA_FLAGS"] += " --xla_force_host_platform_device_count=2"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
 
@@ -15,14 +19,21 @@ import jax
 import numpy as np
 import optax
 import pytest
+from beartype import beartype
 from jaxtyping import install_import_hook
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-# Compiling is most of what tests do: workers, and later runs, share what was compiled.
-jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent.parent / ".pytest_cache" / "compiled"))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+# Compiling is most of what tests do: workers, processes that tests start, and later runs share what was compiled. It
+# takes longer than what is computed, so little is done for speed; where that is wrong, there is `optimised`.
+for name, value in {
+    "jax_compilation_cache_dir": str(Path(__file__).parent.parent / ".pytest_cache" / "compiled"),
+    "jax_persistent_cache_min_compile_time_secs": 0.0,
+    "jax_persistent_cache_min_entry_size_bytes": 0,
+    "jax_disable_most_optimizations": True,
+}.items():
+    os.environ[name.upper()] = str(value)
+    jax.config.update(name, value)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 # optax itself raises a float to an integer count in Adam and multiplies one by a bool in the one-cycle schedule.
@@ -30,7 +41,24 @@ optax_promotion = jax.numpy_dtype_promotion("standard")
 optax.tree.bias_correction = optax_promotion(optax.tree.bias_correction)
 one_cycle = optax.cosine_onecycle_schedule
 optax.cosine_onecycle_schedule = lambda *arguments: optax_promotion(one_cycle(*arguments))
-install_import_hook("mlpjax", "beartype.beartype")
+checks: dict[Any, Any] = {}
+
+
+def beartype_once(function: Any) -> Any:
+    """The check of a signature, made once: what is defined inside a function is defined anew at every call of it."""
+    annotations = function.__annotations__
+    if not all(isinstance(annotation, Hashable) for annotation in annotations.values()):  # those of a ParamSpec
+        return beartype(function)
+    key = function.__module__, function.__qualname__, function.__code__, *annotations.items()
+    if key not in checks:
+        checks[key] = beartype(function)
+    return checks[key]
+
+
+install_import_hook("mlpjax", "conftest.beartype_once")
+# What is imported by now stays; looking through it for garbage, and often, takes a tenth of the time.
+gc.freeze()
+gc.set_threshold(20_000, 20, 20)
 
 
 def load_experiment(name: str) -> ModuleType:
@@ -64,11 +92,26 @@ def labels(figure: Figure) -> set[str]:
     return {text.get_text() for legend in legends for text in legend.get_texts()}
 
 
+def forget() -> None:
+    """Every program that was traced or compiled."""
+    importlib.import_module("mlpjax.plumbing.compilation")._compiled.clear()
+    jax.clear_caches()
+
+
 @pytest.fixture(autouse=True, scope="module")
 def forgotten() -> Any:
     """What a file traced is forgotten after it: gigabytes that no other file needs, and that slow Python down."""
     yield
-    jax.clear_caches()
+    forget()
+
+
+@pytest.fixture(scope="module")
+def optimised() -> Any:
+    """From here to the end of the file programs are compiled as for a user: for their bits, or where they run long."""
+    forget()
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import pytest
 
 from mlpjax import MLP, Recipe, load, make_keys, train_many
 from mlpjax.hashing import bernoulli, permutation
+from mlpjax.seeds import make_members
 
 FILE = Path(__file__).with_suffix(".npz")
 SEEDS = (0, 1, 17)
@@ -71,10 +72,18 @@ def test_what_seeds_are_trained_to_is_the_same(golden, name):
     kept = {key.removeprefix(f"{name}/"): values for key, values in golden.items() if key.startswith(f"{name}/")}
     assert found.keys() == kept.keys()
     for key, values in found.items():
-        if key.startswith("start/"):
-            np.testing.assert_array_equal(values, kept[key])
-        else:
-            np.testing.assert_allclose(values, kept[key], rtol=2e-5, atol=2e-6, err_msg=key)
+        np.testing.assert_allclose(values, kept[key], rtol=2e-5, atol=2e-6, err_msg=key)
+
+
+@pytest.mark.usefixtures("optimised")
+@pytest.mark.parametrize("name", ["sgd", "freeze"])
+def test_starts_are_the_same_to_the_bit(golden, name):
+    model, _, options = TRAININGS[name]
+    keys = make_members(SEEDS, freeze=options.get("freeze", ())).keys.init
+    start = jax.jit(jax.vmap(lambda key: MLP((2, 6, 5, 2), "tanh", **model).init(key).params))(keys)
+    for path, leaf in jax.tree_util.tree_flatten_with_path(start)[0]:
+        key = f"{name}/start/{jax.tree_util.keystr(path, simple=True, separator='/')}"
+        np.testing.assert_array_equal(leaf, golden[key][:, 0], err_msg=key)
 
 
 if __name__ == "__main__":

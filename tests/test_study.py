@@ -214,7 +214,7 @@ mlpjax.cli.main()
 
 def start(out: Path, log: Path, *options: object) -> subprocess.Popen:
     command = [sys.executable, "-c", COMMAND, *LONG, "--out", str(out), *map(str, options)]
-    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    environment = os.environ | {"XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false"}  # and as many devices as cores
     with log.open("w") as file:
         return subprocess.Popen(command, env=environment, stdout=file, stderr=file)
 
