@@ -24,10 +24,16 @@ from jaxtyping import install_import_hook
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-# Compiling is most of what tests do: workers, and later runs, share what was compiled.
-jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent.parent / ".pytest_cache" / "compiled"))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+# Compiling is most of what tests do: workers, processes that tests start, and later runs share what was compiled. It
+# takes longer than what is computed, so little is done for speed; where that is wrong, there is `optimised`.
+for name, value in {
+    "jax_compilation_cache_dir": str(Path(__file__).parent.parent / ".pytest_cache" / "compiled"),
+    "jax_persistent_cache_min_compile_time_secs": 0.0,
+    "jax_persistent_cache_min_entry_size_bytes": 0,
+    "jax_disable_most_optimizations": True,
+}.items():
+    os.environ[name.upper()] = str(value)
+    jax.config.update(name, value)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 # optax itself raises a float to an integer count in Adam and multiplies one by a bool in the one-cycle schedule.
@@ -35,8 +41,6 @@ optax_promotion = jax.numpy_dtype_promotion("standard")
 optax.tree.bias_correction = optax_promotion(optax.tree.bias_correction)
 one_cycle = optax.cosine_onecycle_schedule
 optax.cosine_onecycle_schedule = lambda *arguments: optax_promotion(one_cycle(*arguments))
-# Compiling a program takes longer than what a test computes with it; the fixture `optimised` is for those where not.
-jax.config.update("jax_disable_most_optimizations", True)
 checks: dict[Any, Any] = {}
 
 
@@ -52,7 +56,7 @@ def beartype_once(function: Any) -> Any:
 
 
 install_import_hook("mlpjax", "conftest.beartype_once")
-# What is imported by now stays, and need not be looked through for garbage.
+# What is imported by now stays; looking through it for garbage, and often, takes a tenth of the time.
 gc.freeze()
 gc.set_threshold(20_000, 20, 20)
 

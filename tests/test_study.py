@@ -214,8 +214,7 @@ mlpjax.cli.main()
 
 def start(out: Path, log: Path, *options: object) -> subprocess.Popen:
     command = [sys.executable, "-c", COMMAND, *LONG, "--out", str(out), *map(str, options)]
-    flags = "--xla_cpu_use_fusion_emitters=false"  # and no number of devices
-    environment = os.environ | {"XLA_FLAGS": flags, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    environment = os.environ | {"XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false"}  # and as many devices as cores
     with log.open("w") as file:
         return subprocess.Popen(command, env=environment, stdout=file, stderr=file)
 
