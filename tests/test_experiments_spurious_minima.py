@@ -17,6 +17,8 @@ from mlpjax.claims import run_experiment
 from mlpjax.landscape.curvature import dense, hessian_product
 from mlpjax.lift import run
 
+pytestmark = pytest.mark.usefixtures("optimised")  # thousands of steps of descent
+
 
 @pytest.fixture(scope="module")
 def spurious() -> ModuleType:
