@@ -290,7 +290,7 @@ def claims_of_widths(widths: Sequence[int], found: Sequence[Pairs], published: b
             "published": float(np.log2(widths[fits])),
             "relation": "about",
             "tolerance": 1,
-            "tolerance_source": "ours, before any run: one step of the grid",
+            "tolerance_source": "ours: one step of the grid",
             "source": ENTEZARI,
             "settles": "The barrier is highest at about the width that just fits the data.",
         }
