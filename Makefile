@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help study test test-slow lint experiments benchmarks ledger constraints clean
+.PHONY: help study test test-slow mutants lint experiments benchmarks ledger constraints clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ test: $(VENV)/installed-test  ## Check style and types, and run the test suite
 
 test-slow: $(VENV)/installed-test  ## Run the tests that take minutes
 	$(BIN)/pytest -m slow
+
+mutants: $(VENV)/installed-mutants  ## Break the library in small ways, hours long, and count what the tests notice
+	$(BIN)/python tests/mutants.py
 
 lint: $(VENV)/installed-test  ## Mend style where a tool can
 	$(BIN)/ruff check --fix .
@@ -54,7 +57,7 @@ constraints:  ## Pin the newest versions of everything in .constraints.txt
 	rm -rf $(VENV)/fresh
 
 clean:  ## Remove the environment and every cache, but no run
-	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .mutants build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.12 ...")'
