@@ -3,8 +3,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mlpjax import MLP, Recipe, Split, make_keys, map_seeds
-from mlpjax.landscape.symmetry_breaking import ranks, spread, zero_gradients
+from mlpjax import MLP, Dataset, Observe, Recipe, Split, make_keys, map_seeds, train_many
+from mlpjax.landscape.symmetry_breaking import (
+    as_equal_units,
+    growth,
+    linear_spread,
+    ranks,
+    saddle_at_zero,
+    spread,
+    steps_to_part,
+    zero_gradients,
+)
 from mlpjax.models import dense_layers
 from mlpjax.task import classification, mean_loss
 from mlpjax.train import Batch, init_state, make_train_step
@@ -147,3 +156,47 @@ def test_ranks_count_singular_values_above_the_tolerance():
     for tolerance, rank in ((0.5, 1), (1e-3, 2), (1e-5, 3)):
         found = ranks(model, params, jnp.eye(3), tolerance)
         assert (found.kernel.tolist(), found.activations.tolist()) == ([rank], [rank])
+
+
+DATA = Dataset("ten", SPLIT, Split(INPUTS[:0], LABELS[:0]), SPLIT, 3, repeats_expected=True)
+
+
+def test_one_unit_of_their_rates_learns_as_equal_units_do():
+    """Three equal units of weights 0.5 and 0.2, and one of 0.5 and 0.6, after 30 steps."""
+
+    def trained(units: int, output: float, count: int):
+        shapes = {"dense_0": {"kernel": (1, 4, units), "bias": (1, units)}, "dense_1": {"kernel": (1, units, 3)}}
+        start = jax.tree.map(lambda shape: np.full(shape, 0.5, np.float32), shapes, is_leaf=lambda x: type(x) is tuple)
+        start["dense_0"]["bias"][:] = 0
+        start["dense_1"] = {
+            "kernel": start["dense_1"]["kernel"] * 0 + np.float32(output),
+            "bias": np.zeros((1, 3), "f4"),
+        }
+        recipe = Recipe(optimizer=as_equal_units(count, 0.9), learning_rate=0.1, batch_size=None, epochs=30)
+        return train_many(network("tanh", widths=(4, units, 3)), recipe, DATA, [0], start=start)
+
+    three, one = trained(3, 0.2, 1), trained(1, 0.6, 3)
+    assert three.history["train_loss"][0, -1] < three.history["train_loss"][0, 0] - 0.1
+    np.testing.assert_allclose(three.history["train_loss"], one.history["train_loss"], rtol=1e-5)
+
+
+def test_the_linear_theory_foretells_training_near_zero():
+    """From noise of 1e-6 in whole batches, step by step; and in the end by the fastest direction's growth."""
+    model = MLP((4, 6, 3), "tanh", initializer="he", scale=1e-6)
+    recipe = Recipe(optimizer="momentum", learning_rate=0.1, momentum=0.9, batch_size=None, epochs=60)
+    labels = np.array([0, 0, 0, 1, 1, 1, 2, 2, 2], np.int32)  # as many of each: then 1/3 is right from the start
+    split = Split(INPUTS[:9], labels)
+    dataset = Dataset("nine", split, Split(INPUTS[:0], labels[:0]), split, 3, repeats_expected=True)
+    look = Observe(lambda moment: spread(moment.state.params)[0], steps=range(61))
+    found = train_many(model, recipe, dataset, [4], observe={"spread": look}).observed["spread"][0]
+    saddle = saddle_at_zero(INPUTS[:9].astype(float), np.eye(3)[labels])
+    layers = [np.asarray(layer["kernel"], float) for layer in dense_layers(model.init(make_keys(4).init).params)]
+    rates = {"learning_rate": 0.1, "momentum": 0.9}
+    np.testing.assert_allclose(found, linear_spread(saddle, *layers, steps=60, **rates), rtol=1e-4)
+    late = linear_spread(saddle, *layers, steps=600, **rates)
+    assert late[-1] / late[-2] == pytest.approx(growth(saddle.rates[0], **rates), rel=1e-6)
+
+
+def test_units_part_at_the_first_step_above():
+    spreads = np.array([[0.0, 0.1, 0.3, 0.2, 0.4], [0.5, 0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0, 0.2]])
+    assert steps_to_part(spreads, 0.2).tolist() == [2, 0, -1]
