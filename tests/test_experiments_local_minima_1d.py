@@ -58,11 +58,13 @@ def test_descent_steps_are_those_of_the_rule(experiment: ModuleType) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
-def test_few_networks_settle(experiment: ModuleType, tmp_path: Path) -> None:
+def test_few_networks_settle(experiment: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experiment, "EXAMPLES", 40)
+
     def body(seeds: int, _quick: bool, out: Path) -> Any:
         params, split = experiment.train_pairs(seeds)
         with jax.enable_x64(True):
-            return experiment.settle(params, split, 21, 4000, out)
+            return experiment.settle(params, split, 21, 1500, out)
 
     run_experiment("local_minima_1d", "", body, 2, 2, ["--out", str(tmp_path)])
     claims = {claim["name"]: claim for claim in json.loads((tmp_path / "results.json").read_text())["claims"]}

@@ -315,6 +315,15 @@ def test_branches_from_one_network_differ_by_what_is_left_to_chance():
     chex.assert_trees_all_equal(*(figures(twins.select([row])) for row in (0, 1)))
 
 
+@pytest.fixture(scope="module")
+def ended():
+    """The state of two networks at the end of their training."""
+    observe = {"end": Observe(lambda moment: moment.state, epochs=(4,))}
+    return jax.tree.map(
+        lambda leaf: leaf[:, 0], train_many(MODEL, RECIPE, DATA, [3, 4], observe=observe).observed["end"]
+    )
+
+
 @pytest.mark.parametrize(
     ("start", "said"),
     [
@@ -322,13 +331,9 @@ def test_branches_from_one_network_differ_by_what_is_left_to_chance():
         (lambda state: state._replace(step=np.array([1, 2])), "start: the networks have different numbers of steps"),
     ],
 )
-def test_a_start_that_does_not_fit_is_refused(start, said):
-    state = train_many(
-        MODEL, RECIPE, DATA, [3, 4], observe={"end": Observe(lambda moment: moment.state, epochs=(4,))}
-    ).observed["end"]
-    state = jax.tree.map(lambda leaf: leaf[:, 0], state)
+def test_a_start_that_does_not_fit_is_refused(ended, start, said):
     with pytest.raises(UserError, match=said):
-        train_many(MODEL, RECIPE, DATA, [3, 4], start=start(state))
+        train_many(MODEL, RECIPE, DATA, [3, 4], start=start(ended))
 
 
 def test_each_network_may_have_arrays_of_its_own():
