@@ -242,8 +242,11 @@ def draw_parting(noise: np.ndarray, spreads: dict[str, np.ndarray]) -> Figure:
     for (name, values), marker in zip(spreads.items(), "osD", strict=False):
         parted = steps_to_part(values, PARTED)
         counted = (parted > 0).all(axis=1)
-        low, means, high = mean_band(parted[counted].T)
         label = f"{name}, {counted.sum()} of {len(noise)} levels"
+        if not counted.any():
+            last.plot([], [], marker=marker, label=label)
+            continue
+        low, means, high = mean_band(parted[counted].T)
         last.errorbar(noise[counted], means, [means - low, high - means], marker=marker, capsize=4, label=label)
     last.set(xscale="log", xlabel="noise, in units of He's scale", ylabel="steps until the units part")
     last.set_title("levels at which all part, but not at once", fontsize=12)

@@ -54,15 +54,20 @@ def test_steps_for_each_tenth_of_noise_are_the_slope_of_a_line(experiment: Modul
     assert {(claim.seeds, claim.left_out) for claim in claims} == {(2, 1)}
 
 
-def test_experiment_keeps_the_contract(experiment: ModuleType, coarse_digits: Dataset, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("followed", "left"), [(100, 2), (1, 0)])
+def test_experiment_keeps_the_contract(
+    experiment: ModuleType, coarse_digits: Dataset, tmp_path: Path, followed: int, left: int, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(experiment, "PARTING_EPOCHS", followed)
+
     def body(seeds: int, _quick: bool, out: Path) -> Any:
         return experiment.settle(
-            coarse_digits, ("tanh",), np.array([0.0, 1e-5, 1e-4, 1e-3, 1e-2, 1.0]), seeds, (1, 60), out
+            coarse_digits, ("tanh",), np.array([0.0, 1e-5, 1e-4, 1e-3, 1e-2, 1.0]), seeds, (1, 100), out
         )
 
     run_experiment("symmetry_breaking", "", body, 2, 2, ["--out", str(tmp_path)])
     claims = {claim["name"]: claim for claim in json.loads((tmp_path / "results.json").read_text())["claims"]}
-    assert claims["tanh, 60 epochs: lowest noise with 48 distinct units"]["measured"] == 1e-5
-    assert claims["tanh: steps to part, for each tenth of noise"]["seeds"] == 2
+    assert claims["tanh, 100 epochs: lowest noise with 48 distinct units"]["measured"] == 1e-5
+    assert claims["tanh: steps to part, for each tenth of noise"]["seeds"] == left
     for figure in ("symmetry_breaking", "symmetry_breaking_parting"):
         assert (tmp_path / f"{figure}.png").stat().st_size > 10_000
