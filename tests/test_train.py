@@ -98,17 +98,21 @@ def test_an_epoch_of_60000_at_128_takes_469_steps():
 
 
 @settings(max_examples=30, deadline=None)
-@given(n=st.integers(1, 40), batch=st.integers(1, 40), seed=st.integers(0, 5))
+@given(n=st.sampled_from([1, 2, 16, 39]), batch=st.sampled_from([1, 5, 16, 40]), seed=st.integers(0, 5))
 def test_every_epoch_sees_every_example_once(n, batch, seed):
     batch = min(n, batch)
-    rows, weight = map(np.asarray, epoch_order(jax.random.key(seed), n, batch))
+    rows, weight = map(np.asarray, compiled_order(jax.random.key(seed), n, batch))
     assert len(rows) == math.ceil(n / batch)
     assert (np.sort(rows[weight == 1]) == np.arange(n)).all()
     assert (weight.sum(axis=1) > 0).all()
 
 
+compiled_order = jax.jit(epoch_order, static_argnums=(1, 2))
+
+
 def reference_training(model, recipe, keys, data):
-    """Minibatch SGD written out: small last batches, no padding, no scan, no jit."""
+    """Minibatch SGD written out: small last batches, no padding, no scan."""
+    gradient = jax.jit(jax.grad(lambda params, batch, own: objective(model, recipe, params, batch, own)))
     params = model.init(keys.init).params
     n, step = len(data.train.y), 0
     for _ in range(recipe.epochs):
@@ -116,8 +120,7 @@ def reference_training(model, recipe, keys, data):
         for batch_rows, batch_weight in zip(np.asarray(rows), np.asarray(weight), strict=True):
             at = batch_rows[batch_weight == 1]
             batch = Batch(data.train.x[at], data.train.y[at], jnp.ones(len(at)))
-            own = keys.at(step)
-            grads = jax.grad(lambda p, b=batch, k=own: objective(model, recipe, p, b, k))(params)
+            grads = gradient(params, batch, keys.at(step))
             params = jax.tree.map(lambda p, g: p - recipe.learning_rate * g, params, grads)
             step += 1
     return params
