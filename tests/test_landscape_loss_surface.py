@@ -34,7 +34,7 @@ def test_a_slice_through_a_quadratic_is_its_formula(first, second, batch_size):
     directions = {"w": jnp.array([[1.0, 0.0], [0.0, 2.0]])}
     steps = jnp.linspace(-1, 1, first) ** 3, jnp.linspace(-2, 1, second)
     data = jnp.arange(7.0) / 3
-    found = slice_loss(quadratic, CENTRE, data, directions, steps, batch_size)
+    found = jax.jit(lambda steps: slice_loss(quadratic, CENTRE, data, directions, steps, batch_size))(steps)
     a, b = np.meshgrid(*map(np.asarray, steps), indexing="ij")
     np.testing.assert_allclose(found, 0.5 * ((0.5 + a) ** 2 + 4 * (-0.25 + 2 * b) ** 2), rtol=1e-5, atol=1e-6)
 
@@ -84,8 +84,8 @@ def test_a_first_layer_worked_out_once_gives_the_same_slice(model, batch_size):
         params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), params)
         directions = stack(*(random_normal(jax.random.key(seed), params) for seed in (1, 2)))
         steps = jnp.linspace(-1, 1, 3), jnp.linspace(-2, 1, 4)
-        whole = slice_loss(mean_loss(task), params, data, directions, steps, batch_size)
-        cut = slice_stages(make_stages(model, task), params, data, directions, steps, batch_size)
+        whole = jax.jit(lambda p: slice_loss(mean_loss(task), p, data, directions, steps, batch_size))(params)
+        cut = jax.jit(lambda p: slice_stages(make_stages(model, task), p, data, directions, steps, batch_size))(params)
     assert cut.shape == (3, 4)
     np.testing.assert_allclose(cut, whole, rtol=1e-12)
 

@@ -98,13 +98,16 @@ def test_an_epoch_of_60000_at_128_takes_469_steps():
 
 
 @settings(max_examples=30, deadline=None)
-@given(n=st.integers(1, 40), batch=st.integers(1, 40), seed=st.integers(0, 5))
+@given(n=st.sampled_from([1, 2, 16, 39]), batch=st.sampled_from([1, 5, 16, 40]), seed=st.integers(0, 5))
 def test_every_epoch_sees_every_example_once(n, batch, seed):
     batch = min(n, batch)
-    rows, weight = map(np.asarray, epoch_order(jax.random.key(seed), n, batch))
+    rows, weight = map(np.asarray, compiled_order(jax.random.key(seed), n, batch))
     assert len(rows) == math.ceil(n / batch)
     assert (np.sort(rows[weight == 1]) == np.arange(n)).all()
     assert (weight.sum(axis=1) > 0).all()
+
+
+compiled_order = jax.jit(epoch_order, static_argnums=(1, 2))
 
 
 def reference_training(model, recipe, keys, data):
