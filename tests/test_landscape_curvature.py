@@ -161,6 +161,19 @@ def test_lanczos_is_matfrees_where_nothing_is_exhausted():
     np.testing.assert_allclose(images, basis @ matrix, atol=1e-5)
 
 
+@pytest.mark.parametrize("eigenvalues", [[1.0, 1.0, 1.0, 1.0], [1.0, 1.0, 2.0, 2.0], [1.0, 1.0, 2.0, 3.0], [2.0, 2.0]])
+def test_few_dimensions_are_gone_through_to_the_last_whatever_the_key(eigenvalues):
+    matrix = jnp.diag(jnp.array(eigenvalues))
+    n = len(eigenvalues)
+
+    def of_key(key):
+        return lanczos(lambda v: matrix @ v, jax.random.rademacher(key, (n,), jnp.float32), key, n)[:2]
+
+    bases, tridiagonals = jax.jit(jax.vmap(of_key))(jax.random.split(KEY, 50))
+    np.testing.assert_allclose(bases @ bases.mT, np.tile(np.eye(n), (50, 1, 1)), atol=1e-4)
+    np.testing.assert_allclose(np.linalg.eigvalsh(tridiagonals), np.tile(eigenvalues, (50, 1)), atol=1e-4)
+
+
 @pytest.mark.parametrize("decay", [0.1, 0.3, 0.5])
 def test_the_basis_stays_orthogonal_down_to_where_rounding_is_all_that_is_left(decay):
     matrix = jnp.asarray(symmetric(decay ** np.arange(25.0)), jnp.float32)

@@ -15,7 +15,6 @@ from jaxtyping import Array, Float, Key, PyTree
 from matfree import stochtrace
 
 from mlpjax.errors import UserError
-from mlpjax.hashing import bernoulli
 from mlpjax.landscape.linear_algebra import eigh
 from mlpjax.landscape.loss import mean_over_batches
 from mlpjax.task import MeanLoss
@@ -218,7 +217,8 @@ def lanczos(
         w = w - middle * q - coupling * before
         scale = jnp.maximum(scale, jnp.maximum(jnp.abs(middle), jnp.linalg.norm(w)))
         exhausted = jnp.linalg.norm(w) <= rounding * scale
-        fresh = 2 * bernoulli(jax.random.fold_in(key, i), 0.5, start.shape).astype(kind) - 1
+        # Not of signs: in few dimensions these lie in the space that is exhausted.
+        fresh = jax.random.normal(jax.random.fold_in(key, i), start.shape, kind)
         w = orthogonal(jnp.where(exhausted, fresh, w), basis)
         length = jnp.linalg.norm(w)
         coupling = jnp.where(exhausted, 0, length)
