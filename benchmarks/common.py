@@ -104,7 +104,10 @@ class Row:
     @property
     def ratio(self) -> float | None:
         """The median of the rounds' own ratios, so that a machine that slows down for a while does not tip it."""
-        return statistics.median(self.ratios) if self.ratios else None
+        if self.peer_rounds is None:
+            return None
+        ratio = statistics.median(ours / peer for ours, peer in zip(self.ours_rounds, self.peer_rounds, strict=True))
+        return ratio if self.unit.endswith("/s") or self.relation == "at most" else 1 / ratio
 
     @property
     def met(self) -> bool | None:
