@@ -59,8 +59,8 @@ from mlpjax import (
 from mlpjax.claims import Claim, run_experiment
 from mlpjax.landscape.mode_connectivity import line
 from mlpjax.recipe import OptimizerName
-from mlpjax.report.figures import BLUE, GREEN, STYLE, VERMILLION, png
-from mlpjax.stats import quantile_band, wilson_ci
+from mlpjax.report.figures import BLUE, GREEN, STYLE, VERMILLION, draw_shares, png
+from mlpjax.stats import quantile_band
 from mlpjax.typing import Params
 
 WIDTHS = ((784, 256, 128, 10), (784, 64, 64, 64, 64, 10))
@@ -267,15 +267,13 @@ def draw(
             axes.legend(title="learning rate")
     for axes, (network, outcomes) in zip(panels[1], found.items(), strict=False):
         for aside, (optimizer, outcome) in zip((0.94, 1.0, 1.06), outcomes.items(), strict=True):
-            places, shares, ends = [], [], []
+            counts = {}
             for i, rate in enumerate(rates[optimizer]):
                 if len(good := outcome.monotonic[i][outcome.trained[i]]):
-                    places.append(rate * aside)
-                    shares.append(100 * good.mean())
-                    ends.append(np.abs(100 * np.asarray(wilson_ci(int(good.sum()), len(good))) - shares[-1]))
-            if places:
+                    counts[rate * aside] = int(good.sum()), len(good)
+            if counts:
                 colour, marker = STYLES[optimizer]
-                axes.errorbar(places, shares, np.asarray(ends).T, color=colour, marker=marker, ms=8, capsize=4)
+                draw_shares(axes, [*counts], [*counts.values()], color=colour, marker=marker, ms=8)
         axes.set(xscale="log", ylim=(-4, 104), xlabel="learning rate", ylabel="monotonic lines (%)", title=network)
     for axes in panels[1, len(found) : 2]:
         axes.set_axis_off()

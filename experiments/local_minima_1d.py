@@ -35,6 +35,7 @@ from matplotlib.figure import Figure
 
 from mlpjax import MLP, Dataset, Recipe, Split, load, make_task, mean_loss, progress_bar, train_many
 from mlpjax.claims import Claim, run_experiment
+from mlpjax.landscape.minima import in_float64
 from mlpjax.report.figures import BLUE, GREEN, ORANGE, PURPLE, SKY, STYLE, VERMILLION, png
 
 Curve: TypeAlias = Callable[[jax.Array], jax.Array]
@@ -176,7 +177,7 @@ def make_line(params: Any, pair: int, split: Split) -> Curve:
 def settle(params: Any, split: Split, starts: int, steps: int, out: Path) -> tuple[list[Claim], dict[str, Any]]:
     """The exercise and the lines, in float64."""
     book = sweep(exercise, *RANGE, starts, steps, RATE)
-    params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), params)
+    params = in_float64(params)
     pairs = len(jax.tree.leaves(params)[0]) // 2
     lines = []
     with progress_bar("Descents on lines", "pairs") as on_progress:

@@ -40,9 +40,9 @@ from jaxtyping import Array, Float
 from matplotlib.figure import Figure
 
 from mlpjax import map_seeds, progress_bar
-from mlpjax.claims import Claim, run_experiment
-from mlpjax.landscape.catalogue import Entry, catalogue
-from mlpjax.landscape.minima import Certificate, Kind, Polished, classify, polish
+from mlpjax.claims import Claim, published_rate, run_experiment
+from mlpjax.landscape.catalogue import Entry, catalogue, summarise
+from mlpjax.landscape.minima import Certificate, Kind, Polished, classify, count_kinds, polish
 from mlpjax.lift import Work, run
 from mlpjax.report import figures
 from mlpjax.stats import wilson_ci
@@ -246,7 +246,7 @@ def claims_of(shape: Shape, entries: list[Entry]) -> list[Claim]:
         claims = [Claim.share(f"{name}: spurious minima", spurious, source=source, **beside)]
     else:
         settles = "Ten ReLU neurons that learn ten like them end in a spurious minimum in a third of all runs."
-        beside = near(RATES[shape.teachers], RUNS) | {"settles": settles if at_ten else ""}
+        beside = published_rate(RATES[shape.teachers], RUNS) | {"settles": settles if at_ten else ""}
         claims = [
             Claim.share(f"{name}: spurious minima", spurious, source=ARTICLE, **beside),
             # All are polished.
@@ -256,7 +256,7 @@ def claims_of(shape: Shape, entries: list[Entry]) -> list[Claim]:
         commonest = shape.rows[shape.spurious[entries[0].members]] if entries else np.array([], int)
         own = np.isin(np.arange(shape.seeds), commonest)
         families = FAMILIES[shape.teachers]
-        beside = near(families[0], sum(families)) | {
+        beside = published_rate(families[0], sum(families)) | {
             "source": f"{ARTICLE}, code: {families[0]} of {sum(families)} runs"
         }
         claims.append(Claim.share(f"{name}: of these, the commonest minimum", own, among=spurious, **beside))
@@ -269,14 +269,6 @@ def claims_of(shape: Shape, entries: list[Entry]) -> list[Claim]:
     if (shape.teachers, shape.students) == (7, 7) and entries:
         claims += claims_of_seven(shape, entries[0])
     return claims
-
-
-def near(count: int, runs: int) -> dict[str, Any]:
-    """A published rate, as what a share in % is about."""
-    # The rate's own interval is lopsided: its shorter arm is the stricter tolerance.
-    tolerance = 100 * min(abs(count / runs - end) for end in wilson_ci(count, runs))
-    source = "the published rate's own interval, its shorter arm"
-    return {"published": 100 * count / runs, "relation": "about", "tolerance": tolerance, "tolerance_source": source}
 
 
 def claims_of_seven(shape: Shape, entry: Entry) -> list[Claim]:
@@ -321,7 +313,9 @@ def draw_rates(catalogues: list[tuple[Shape, list[Entry]]], path: Path) -> None:
     for extra, (label, colour, marker) in styles.items():
         own = [pair for pair in catalogues if pair[0].students == pair[0].teachers + extra]
         counts = [(len(shape.spurious), shape.seeds) for shape, _ in own]
-        draw_shares(axes, [shape.teachers for shape, _ in own], counts, label=label, color=colour, marker=marker)
+        figures.draw_shares(
+            axes, [shape.teachers for shape, _ in own], counts, label=label, color=colour, marker=marker
+        )
         for shape, entries in own:
             x = shape.teachers + 0.3 * (extra - 0.5)
             for entry in entries:
@@ -331,7 +325,7 @@ def draw_rates(catalogues: list[tuple[Shape, list[Entry]]], path: Path) -> None:
     teachers = sorted({shape.teachers for shape, _ in catalogues})
     published = [(RATES[k], RUNS) for k in teachers]
     style = {"label": "k students, published (1,000 seeds)", "color": "black", "marker": "D", "ls": ""}
-    draw_shares(axes, [k + 0.12 for k in teachers], published, **style)
+    figures.draw_shares(axes, [k + 0.12 for k in teachers], published, **style)
     # Rates from a few in ten thousand to a third, and 0.
     axes.set_yscale("symlog", linthresh=0.01)
     axes.set(ylabel="seeds that end in a spurious minimum (%)", ylim=(0, 100))
@@ -342,13 +336,6 @@ def draw_rates(catalogues: list[tuple[Shape, list[Entry]]], path: Path) -> None:
     title = f"{catalogues[0][0].seeds:,} seeds, 95 % intervals"
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3, title=title)
     path.write_bytes(figures.png(figure))
-
-
-def draw_shares(axes: Any, x: list[float], counts: list[tuple[int, int]], **style: Any) -> None:
-    """Shares in %, each with Wilson's interval."""
-    shares = np.array([100 * count / seeds for count, seeds in counts])
-    ends = 100 * np.array([wilson_ci(count, seeds) for count, seeds in counts])
-    axes.errorbar(x, shares, np.abs(ends.T - shares), capsize=4, ms=6, **style)
 
 
 @mpl.rc_context(figures.STYLE)
@@ -377,15 +364,12 @@ def describe(shape: Shape, entries: list[Entry]) -> dict[str, Any]:
         "steps of descent, median and most": [int(value) for value in np.quantile(shape.descended.steps, [0.5, 1])],
         "longest gradient": float(shape.polished.gradient_norm.max()),
         "longest way of polishing": float(shape.polished.travel.max()),
-        "kinds": {kind.name: int(np.sum(shape.found.kind == kind)) for kind in Kind},
+        "kinds": count_kinds(shape.found.kind),
         "spurious minima": [
             {
                 "loss": float(shape.polished.loss[first]),
                 "smallest eigenvalue": float(shape.found.eigenvalues[first, 0]),
-                "seeds": len(entry.members),
-                "share of the spurious, with ci95": [entry.share, *entry.ci95],
-                "outputs differ by": entry.spread,
-                "twins": entry.twins,
+                **summarise(entry),
             }
             for first, entry in zip(firsts, entries, strict=True)
         ],

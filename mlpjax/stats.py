@@ -1,6 +1,7 @@
 """Intervals and differences over seeds. A seed is the unit: never an example, an epoch or a grid point."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple, TypeAlias
@@ -298,11 +299,8 @@ def seeds_to_show(size: Number, sd: Number, *, wanted: float = 0.8, paired: bool
     enough = 2
     while power(size, sd, enough, paired=paired) < wanted:
         enough *= 2
-    low, high = enough // 2, enough  # power grows with seeds: halve the bracket
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if power(size, sd, middle, paired=paired) >= wanted else (middle, high)
-    return high
+    known = range(enough)  # power grows with seeds
+    return bisect_left(known, wanted, lo=max(2, enough // 2), key=lambda seeds: power(size, sd, seeds, paired=paired))
 
 
 def summarise(values: Real[np.ndarray, " seeds"]) -> dict[str, Any]:

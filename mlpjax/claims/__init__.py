@@ -1,6 +1,6 @@
 """The experiments' contract: a claim and its verdict, the run that writes results.json, and the ledger."""
 
 from mlpjax.claims.runner import run_experiment
-from mlpjax.claims.verdict import Claim
+from mlpjax.claims.verdict import Claim, published_rate
 
-__all__ = ["Claim", "run_experiment"]
+__all__ = ["Claim", "published_rate", "run_experiment"]
