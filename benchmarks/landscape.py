@@ -25,7 +25,7 @@ from contextlib import ExitStack
 from functools import cache
 from itertools import pairwise
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -117,6 +117,57 @@ def seconds_of(function: Callable[..., Any], *args: Any) -> Callable[[], float]:
     return lambda: timed(lambda: jax.block_until_ready(function(*args)))[1]
 
 
+class Contest(NamedTuple):
+    """The largest eigenvalues, against one peer."""
+
+    contestants: dict[str, Callable[[], float]]
+    """Both sides, ready to be timed."""
+    residuals: dict[str, Any]
+    """What both sides reach on the timed networks, and in how many steps mlpjax does."""
+    apart: Row
+    """How far apart the eigenvalues of both sides are."""
+
+
+def contest_eigenvalues(
+    name: str,
+    peer: tuple[Any, ...],
+    workers: tuple[Workers, Workers],
+    networks: Params,
+    taken: list[Params],
+    data: Split,
+) -> Contest:
+    """Choose the steps on the last of the taken networks, which is not timed; both sides look at the others."""
+    whole, split = workers
+    find, *arguments = peer
+    *timed_ones, untimed = [jax.tree.map(jnp.asarray, params) for params in taken]
+    timed_places = range(len(timed_ones))
+
+    def ask(workers: Workers, places: Sequence[int]) -> list[Any]:
+        return workers.call(find, places, *([argument] * len(places) for argument in arguments))
+
+    (trial,) = ask(whole, [len(timed_ones)])
+    steps = fewest_steps(untimed, data, largest_residual(untimed, data, trial.values, trial.vectors))
+    of_one = eigenvalues(steps)
+    theirs = [ask(whole, [place])[0] for place in timed_places]
+    ours = [jax.tree.map(np.asarray, of_one(params, data)) for params in timed_ones]
+    off = max(np.max(np.abs(own.values / other.values - 1)) for own, other in zip(ours, theirs, strict=True))
+
+    def residuals(found: list[Any]) -> list[float]:
+        pairs = zip(timed_ones, found, strict=True)
+        return [largest_residual(params, data, each.values, each.vectors) for params, each in pairs]
+
+    return Contest(
+        {
+            f"top, against {name}": seconds_of(of_one, timed_ones[0], data),
+            f"many, against {name}": seconds_of(of_each(of_one), networks, data),
+            name: lambda: sum(ask(whole, [place])[0].seconds for place in timed_places),
+            f"{name}, a process a core": lambda: max(found.seconds for found in ask(split, timed_places)),
+        },
+        {"largest relative residual": residuals(theirs), "of mlpjax": residuals(ours), "steps of mlpjax": steps},
+        Row(f"{TOP} largest eigenvalues: furthest from those of {name}", "", [float(off)]),
+    )
+
+
 def measure(bench: Bench) -> Report:
     """All rows of this benchmark."""
     peers = import_peers()
@@ -125,7 +176,7 @@ def measure(bench: Bench) -> Report:
     many, probes, probe_steps, points = (2, 2, 20, 7) if quick else (16, 10, 80, 51)
     trained = mlpjax.train_many(MODEL, Recipe(epochs=10, eval_every=10), mlpjax.load("mnist5k"), range(many + 1)).params
     networks = jax.tree.map(lambda leaf: jnp.asarray(leaf[:many]), trained)
-    params, untimed = (jax.tree.map(lambda leaf, i=i: jnp.asarray(leaf[i]), trained) for i in (0, many))
+    params = jax.tree.map(lambda leaf: leaf[0], networks)
     with ExitStack() as processes:
         cores = peers.cpu_count()
         taken = [jax.tree.map(lambda leaf, i=i: leaf[i], trained) for i in (*range(cores), many)]
@@ -139,28 +190,11 @@ def measure(bench: Bench) -> Report:
         contestants: dict[str, Callable[[], float]] = {}
         residuals: dict[str, Any] = {}
         apart: list[Row] = []
-        for name, (function, *args) in tops.items():
-
-            def ask(workers: Workers, which: Sequence[int], ask: Any = function, args: Any = tuple(args)) -> list[Any]:
-                return workers.call(ask, which, *([arg] * len(which) for arg in args))
-
-            (trial,) = ask(whole, [cores])
-            steps = fewest_steps(untimed, data, largest_residual(untimed, data, trial.values, trial.vectors))
-            found = [ask(whole, [which])[0] for which in range(cores)]
-            theirs = [largest_residual(taken[i], data, each.values, each.vectors) for i, each in enumerate(found)]
-            pairs = [
-                jax.tree.map(np.asarray, eigenvalues(steps)(jax.tree.map(jnp.asarray, t), data)) for t in taken[:-1]
-            ]
-            ours = [largest_residual(taken[i], data, each.values, each.vectors) for i, each in enumerate(pairs)]
-            residuals[name] = {"largest relative residual": theirs, "of mlpjax": ours, "steps of mlpjax": steps}
-            off = max(np.max(np.abs(a.values / b.values - 1)) for a, b in zip(pairs, found, strict=True))
-            apart.append(Row(f"{TOP} largest eigenvalues: furthest from those of {name}", "", [float(off)]))
-            contestants[f"top, against {name}"] = seconds_of(eigenvalues(steps), params, data)
-            contestants[f"many, against {name}"] = seconds_of(of_each(eigenvalues(steps)), networks, data)
-            contestants[name] = lambda ask=ask: sum(ask(whole, [which])[0].seconds for which in range(cores))
-            contestants[f"{name}, a process a core"] = lambda ask=ask: max(
-                each.seconds for each in ask(split, range(cores))
-            )
+        for name, peer in tops.items():
+            contest = contest_eigenvalues(name, peer, (whole, split), networks, taken, data)
+            contestants |= contest.contestants
+            residuals[name] = contest.residuals
+            apart.append(contest.apart)
         at = jnp.linspace(-1.0, 1.0, points)
         directions = stack(*(filter_normalised(key, params) for key in jax.random.split(jax.random.key(1))))
         density = jax.jit(
