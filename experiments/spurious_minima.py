@@ -36,7 +36,7 @@ import jax
 import jax.numpy as jnp
 import matplotlib as mpl
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 from matplotlib.figure import Figure
 
 from mlpjax import map_seeds, progress_bar
@@ -249,42 +249,40 @@ def claims_of(shape: Shape, entries: list[Entry]) -> list[Claim]:
         beside = published_rate(RATES[shape.teachers], RUNS) | {"settles": settles if at_ten else ""}
         claims = [
             Claim.share(f"{name}: spurious minima", spurious, source=ARTICLE, **beside),
-            # All are polished.
             Claim.share(f"{name}: certified minima, spurious or not", shape.found.kind == Kind.MINIMUM),
         ]
-    if not extra and shape.teachers in FAMILIES:
-        commonest = shape.rows[shape.spurious[entries[0].members]] if entries else np.array([], int)
-        own = np.isin(np.arange(shape.seeds), commonest)
-        families = FAMILIES[shape.teachers]
-        beside = published_rate(families[0], sum(families)) | {
-            "source": f"{ARTICLE}, code: {families[0]} of {sum(families)} runs"
-        }
-        claims.append(Claim.share(f"{name}: of these, the commonest minimum", own, among=spurious, **beside))
+    if not extra:
+        # All are polished: a place among those is a seed.
+        commonest = np.isin(np.arange(shape.seeds), shape.spurious[entries[0].members] if entries else [])
+        if shape.teachers in FAMILIES:
+            first, *others = FAMILIES[shape.teachers]
+            beside = published_rate(first, first + sum(others)) | {
+                "source": f"{ARTICLE}, code: {first} of {first + sum(others)} runs"
+            }
+            claims.append(Claim.share(f"{name}: of these, the commonest minimum", commonest, among=spurious, **beside))
+        if shape.teachers == 7:
+            claims += claims_of_seven(shape, commonest)
+    claims.append(Claim.exact(f"{name}: distinct spurious minima", len(entries)))
     if entries:
         least = float(shape.found.eigenvalues[shape.spurious, 0].min())
-        claims += [
-            Claim.exact(f"{name}: smallest eigenvalue of any spurious minimum", least),
-            Claim.exact(f"{name}: distinct spurious minima", len(entries)),
-        ]
-    if (shape.teachers, shape.students) == (7, 7) and entries:
-        claims += claims_of_seven(shape, entries[0])
+        claims.append(Claim.exact(f"{name}: smallest eigenvalue of any spurious minimum", least))
     return claims
 
 
-def claims_of_seven(shape: Shape, entry: Entry) -> list[Claim]:
-    """The weights and the loss of the spurious minimum with 7 students, beside the published ones."""
-    places = shape.spurious[entry.members]
-    ranked = np.sort(shape.polished.params[places].reshape(len(places), -1), axis=1)
+def claims_of_seven(shape: Shape, commonest: Bool[np.ndarray, " seeds"]) -> list[Claim]:
+    """The weights and the loss of the seeds that end in the commonest spurious minimum, beside the published ones."""
+    ranked = np.sort(shape.polished.params.reshape(shape.seeds, -1), axis=1)
     rows, first = {}, 0
     for name, (value, times) in sorted(VALUES.items(), key=lambda item: item[1][0]):
         rows[name] = (ranked[:, first : first + times].mean(axis=1), value)
         first += times
     loss = population_loss(jnp.asarray(published_minimum()), jnp.eye(7, dtype=jnp.float64))
-    rows["loss, of the published weights"] = (shape.polished.loss[places], float(loss))
+    rows["loss, of the published weights"] = (shape.polished.loss, float(loss))
     return [
         Claim.mean(
             f"{shape.name}, {name}",
             values,
+            among=commonest,
             published=value,
             relation="about",
             tolerance=1e-8,

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import jax
@@ -117,6 +117,15 @@ def test_what_was_published(spurious: ModuleType) -> None:
     assert {k: sum(counts) for k, counts in spurious.FAMILIES.items()} == {k: spurious.RATES[k] for k in (9, 10)}
     # Wilson's interval of 55 in 1,000 is [4.25, 7.09] %.
     assert published_rate(55, 1000)["tolerance"] == pytest.approx(5.5 - 4.2504, abs=1e-3)
+
+
+def test_a_minimum_that_no_seed_finds_keeps_its_rows(spurious: ModuleType) -> None:
+    polished = SimpleNamespace(params=np.zeros((3, 7, 7)), loss=np.zeros(3))
+    shape = SimpleNamespace(name="7 students of 7", seeds=3, polished=polished)
+    with jax.enable_x64(True):
+        claims = spurious.claims_of_seven(shape, np.zeros(3, bool))
+    assert len(claims) == 6
+    assert {claim.cells()[2] for claim in claims} == {"no seed is left"}
 
 
 def test_experiment_keeps_the_contract(spurious: ModuleType, tmp_path: Path, monkeypatch: Any) -> None:
