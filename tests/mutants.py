@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections import Counter
 from dataclasses import dataclass
 from operator import itemgetter
@@ -85,16 +86,19 @@ def try_module(copy: Path, module: str, each: int) -> tuple[Counter[str], list[s
     config, session = copy.parent / f"{name}.toml", copy.parent / f"{name}.sqlite"
     # The copy comes first on the path of the tests' Python, before an installed mlpjax.
     command = f"{sys.executable} -m pytest -x -q -p no:cacheprovider -n 0 tests/{TESTS[module]}"
-    config.write_text(
-        f'[cosmic-ray]\nmodule-path = "mlpjax/{module}.py"\ntimeout = 600.0\nexcluded-modules = []\n'
-        f'test-command = "{command}"\n[cosmic-ray.distributor]\nname = "local"\n'
-    )
 
     def cosmic_ray(*arguments: str) -> None:
         subprocess.run([Path(sys.executable).parent / "cosmic-ray", *arguments], cwd=copy, check=True)
 
     if not session.exists():
+        began = time.monotonic()
         subprocess.run(command.split(), cwd=copy, check=True)  # without a change all tests pass
+        # A mutant that takes much longer hangs, and is killed.
+        timeout = 60 + 5 * (time.monotonic() - began)
+        config.write_text(
+            f'[cosmic-ray]\nmodule-path = "mlpjax/{module}.py"\ntimeout = {timeout}\nexcluded-modules = []\n'
+            f'test-command = "{command}"\n[cosmic-ray.distributor]\nname = "local"\n'
+        )
         cosmic_ray("init", str(config), str(session))
         with use_db(session) as found:
             made = [(item.mutations[0], item.job_id) for item in found.work_items]
