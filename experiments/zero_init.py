@@ -18,15 +18,15 @@ take 6, 8 or 16 units at a time, and 48 leaves none over. Beside it are 32 units
 last two are added up otherwise, and rounding parts them from the other 30.
 
 Command: python experiments/zero_init.py
-Wall time on two cores: about 4 minutes (estimated); --quick 40 s.
+Wall time on two cores: about 200 s; --quick 40 s.
 
 Expected: zero ReLU and tanh networks train their output biases and nothing else: 90 % error for ever. Zero
 sigmoid networks train, the output kernel first and the hidden layer a step later, but as one unit, of rank 1, and so
-do equal constants of 0.01: 64 to 72 % error, where 48 free units come below 12 % (0.1 is too much: none learns more
-than the biases). That is 14 to 17 points less than one unit with He's start, which was expected to be alike. But equal
+do equal constants of 0.01: 64 to 72 % error, where 48 free units come below 9 % (0.1 is too much: none learns more
+than the biases). That is 13 to 15 points less than one unit with He's start, which was expected to be alike. But equal
 units are one unit with other rates: its error is theirs, in every seed. From He's start one unit with these rates comes
 within two points of them: it is the rates that make the difference, more than the start. Where rounding parts two of 32
-units, some three epochs in, they go down to 41 to 46 %.
+units, some three epochs in, they go down to 41 to 43 %.
 """
 
 from collections.abc import Sequence
@@ -85,6 +85,8 @@ NOTES = [
     "two of 32 from the others; the rows of 32 units say what that does, and depend on the machine.",
     "Equal units were expected to be like one unit with a random start; the comparison at their own rates was added "
     "when a first run had shown that they do better.",
+    "Equal constants: a rank of exactly 1 was claimed at first. That held in 32 of 32 seeds with tanh and with sigmoid "
+    "and in 0 of 32 with ReLU, whose units all die at 0.1: their rank is 0. It is now claimed to be at most 1.",
 ]
 
 
@@ -235,7 +237,7 @@ def claims_of(name: str, found: dict[str, Outcome]) -> list[Claim]:
             every(f"{ZERO}: rank 0 of the hidden layer", zero.rank[0] == 0, CHAIN_RULE),
             every(f"{ZERO}: test error 90 %", still, CHAIN_RULE, NEVER),
         ]
-    one, exactly, flat = ((field == 1).all(axis=0) for field in (equal.distinct, equal.unequal, equal.rank))
+    one, exactly = ((field == 1).all(axis=0) for field in (equal.distinct, equal.unequal))
     alike = {"published": 0, "relation": "about", "tolerance": CLOSE, "tolerance_source": "ours, before any run"}
     same = np.abs(errors[EQUAL] - errors[SAME]) <= CLOSE
     return [
@@ -244,7 +246,7 @@ def claims_of(name: str, found: dict[str, Outcome]) -> list[Claim]:
         every(
             f"{EQUAL}: no unit differs in its last bit", exactly, "ours: rounding is the same for all", theorem=False
         ),
-        every(f"{EQUAL}: rank 1 of the hidden layer", flat, SYMMETRY),
+        every(f"{EQUAL}: rank of the hidden layer at most 1", (equal.rank <= 1).all(axis=0), SYMMETRY),
         mean(f"equal constants of {COMPARED}: test error", errors[EQUAL]),
         mean(f"{ONE}: test error", errors[ONE]),
         above("equal units above one unit", errors[EQUAL], errors[ONE], source=SYMMETRY, **alike),
