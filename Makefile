@@ -44,8 +44,8 @@ experiments: $(VENV)/installed-experiments  ## Run every experiment in full (exp
 benchmarks: $(VENV)/installed  ## Measure speed, alone on the machine: half an hour (needs pip install '.[peers]' as well)
 	for name in roofline against_peers jit_speed scaling landscape page; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
-ledger: $(VENV)/installed  ## Make experiments/README.md from the committed results
-	$(BIN)/python -m mlpjax.claims
+ledger: $(VENV)/installed  ## Make experiments/README.md, and README.md's table of claims, from the committed results
+	$(BIN)/python -m mlpjax.claims --readme README.md
 
 # Made with the oldest Python: the newest releases that it can have, newer Pythons can have too.
 constraints: PYTHON := python3.11

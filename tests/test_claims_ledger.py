@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mlpjax.claims import Claim
-from mlpjax.claims.ledger import ledger, main, read_results
+from mlpjax.claims.ledger import MARKS, ledger, main, read_all, read_results, settled, with_table
 from mlpjax.claims.runner import write_results
 from mlpjax.errors import UserError
 
@@ -96,9 +97,34 @@ def test_main_writes_the_ledger_beside_the_results(results_dir: Path) -> None:
     assert (results_dir.parent / "README.md").read_text(encoding="utf-8") == ledger(results_dir)
 
 
+def test_the_table_goes_between_the_marks_of_a_page(results_dir: Path, tmp_path: Path) -> None:
+    readme = tmp_path / "page.md"
+    readme.write_text("Before.\n\n{}\nold\n{}\n\nAfter.\n".format(*MARKS))
+    table = "\n".join(settled(read_all(results_dir), f"{tmp_path.name}/README.md"))
+    assert "| Dropout helps. | ≤ 1.8 % |" in table
+    assert f"({tmp_path.name}/README.md#islr) |" in table
+    for _ in range(2):  # again changes nothing
+        main(results_dir, readme=readme)
+        assert readme.read_text() == f"Before.\n\n{MARKS[0]}\n{table}\n{MARKS[1]}\n\nAfter.\n"
+
+
+@pytest.mark.parametrize("text", ["", MARKS[0], "{0}\n{1}\n{1}".format(*MARKS)])
+def test_a_page_without_marks_is_left_alone(text: str, results_dir: Path, tmp_path: Path, capsys: Any) -> None:
+    readme = tmp_path / "page.md"
+    readme.write_text(text)
+    with pytest.raises(SystemExit) as exit_:
+        main(results_dir, readme=readme)
+    assert exit_.value.code == 2
+    assert "put the lines" in capsys.readouterr().err
+    assert readme.read_text() == text
+
+
 def test_ledger_is_made_from_the_results() -> None:
     committed = (EXPERIMENTS / "README.md").read_text(encoding="utf-8")
-    assert committed == ledger(EXPERIMENTS / "results"), "run: python -m mlpjax.claims"
+    assert committed == ledger(EXPERIMENTS / "results"), "run: make ledger"
+    readme = (EXPERIMENTS.parent / "README.md").read_text(encoding="utf-8")
+    table = settled(read_all(EXPERIMENTS / "results"), "experiments/README.md")
+    assert readme == with_table(readme, table), "run: make ledger"
 
 
 def test_what_the_results_state_follows_from_their_values() -> None:

@@ -27,6 +27,8 @@ agrees with the published figure, *fails* where none of it does, is *undecided* 
 and *new* where nothing was published. What is claimed of *every seed* fails by one seed that misses.
 """
 
+MARKS = "<!-- claims: made by make ledger -->", "<!-- end of claims -->"
+"""Lines of a page between which the table of claims stands."""
 OLDER = (
     "These are of a run that did not keep the value of every seed: the intervals are percentile bootstraps as the run "
     "stated them, which are too narrow for few seeds."
@@ -75,6 +77,32 @@ def _as_stated(claim: dict[str, Any]) -> Claim:
     return Claim(**fields | kept | {"ci95": ci95})
 
 
+def read_all(results_dir: Path) -> dict[str, Results]:
+    """The results of every experiment, by its name; arguments and what raises as for `ledger`."""
+    return {file.stem: read_results(file) for file in sorted(results_dir.glob("*.json"))}
+
+
+def settled(found: dict[str, Results], page: str = "") -> list[str]:
+    """The claims that were settled, in plain words, as the lines of a table.
+
+    Args:
+        found: from `read_all`.
+        page: where the ledger is, seen from the page that holds the table; empty, if it is the same.
+
+    Returns:
+        The lines, each linked to its experiment in the ledger.
+    """
+    return _table(
+        ("claim", "published", "measured (95 % interval)", "verdict", "experiment"),
+        [
+            (claim.settles, *claim.cells()[1:3], _verdict(claim), f"[{name}]({page}#{name})")
+            for name, results in found.items()
+            for claim in results.claims
+            if claim.settles
+        ],
+    )
+
+
 def ledger(results_dir: Path) -> str:
     """The claims of every experiment, what was measured, and the verdicts, as one Markdown page.
 
@@ -88,18 +116,9 @@ def ledger(results_dir: Path) -> str:
     Raises:
         UserError: a file there is not an experiment's results, or is of uncommitted files.
     """
-    found = {file.stem: read_results(file) for file in sorted(results_dir.glob("*.json"))}
-    page = [HEAD.format(results=results_dir.name), "## What was settled", ""]
-    page += _table(
-        ("claim", "published", "measured (95 % interval)", "verdict", "experiment"),
-        [
-            (claim.settles, *claim.cells()[1:3], _verdict(claim), f"[{name}](#{name})")
-            for name, results in found.items()
-            for claim in results.claims
-            if claim.settles
-        ],
-    )
-    page += ["", *_count([claim for results in found.values() for claim in results.claims])]
+    found = read_all(results_dir)
+    page = [HEAD.format(results=results_dir.name), "## What was settled", "", *settled(found), ""]
+    page += _count([claim for results in found.values() for claim in results.claims])
     for name, (stated, claims) in found.items():
         page += ["", f"## {name}", "", f"{stated['seconds']:,.0f} s on {stated['device']}: `{stated['command']}`"]
         page += ["", f"**{TOO_FEW}**"] * stated["quick"]
@@ -154,15 +173,41 @@ def _count(claims: Sequence[Claim]) -> list[str]:
     ]
 
 
-def main(results_dir: tyro.conf.Positional[Path] = Path("experiments/results")) -> None:
+def with_table(text: str, table: Sequence[str]) -> str:
+    """The page with the table in place of what stands between the marks.
+
+    Args:
+        text: a page with the lines `MARKS`.
+        table: the table's lines.
+
+    Returns:
+        The page.
+
+    Raises:
+        UserError: the marks are not there, or not once each.
+    """
+    first, last = MARKS
+    if text.count(first) != 1 or text.count(last) != 1:
+        raise UserError(f"put the lines {first} and {last} where the table of claims shall stand, once each")
+    before, rest = text.split(first)
+    return "\n".join([before + first, *table, last + rest.split(last)[1]])
+
+
+def main(results_dir: tyro.conf.Positional[Path] = Path("experiments/results"), *, readme: Path | None = None) -> None:
     """Write the ledger README.md beside the folder of the experiments' results.
 
     Args:
         results_dir: folder of the results, NAME.json, NAME.parquet and NAME*.png.
+        readme: a page in the folder above, which gets the table of what was settled between its marks as well.
     """
+    place = results_dir.parent / "README.md"
     try:
         page = ledger(results_dir)
-        write_atomically(results_dir.parent / "README.md", lambda file: file.write(page.encode()))
+        write_atomically(place, lambda file: file.write(page.encode()))
+        if readme is not None:
+            link = f"{place.parent.name}/{place.name}"
+            text = with_table(readme.read_text(encoding="utf-8"), settled(read_all(results_dir), link))
+            write_atomically(readme, lambda file: file.write(text.encode()))
     except (UserError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         raise SystemExit(2) from None
