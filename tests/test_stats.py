@@ -120,7 +120,7 @@ def test_the_p_value_of_paired_seeds_counts_all_signs() -> None:
 
 
 def test_an_unpaired_difference_against_scipy() -> None:
-    one, other = NORMAL[0], NORMAL[1, :25] + 1
+    one, other = NORMAL[0], 2 * NORMAL[1, :25] + 1
     found = difference(one, other, paired=False)
     welch = scipy.stats.ttest_ind(one, other, equal_var=False)
     # Values shared out anew are of one pool, as in the t-test of equal variances.
@@ -128,7 +128,8 @@ def test_an_unpaired_difference_against_scipy() -> None:
     low, high = welch.confidence_interval()
     assert found.ci95 is not None
     assert found.ci95[0] + found.ci95[1] == pytest.approx(low + high)
-    assert 1 <= (found.ci95[1] - found.ci95[0]) / (high - low) <= 1.1
+    wider = mean_quantile(int(welch.df) + 1) / scipy.stats.t.ppf(0.975, welch.df)
+    assert (found.ci95[1] - found.ci95[0]) / (high - low) == pytest.approx(wider)
     assert found.chance == pytest.approx(scipy.stats.mannwhitneyu(one, other).statistic / (40 * 25))
     assert found.chance_ci95 == wilson_ci(found.chance * 25, 25)
 
