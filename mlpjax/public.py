@@ -2,6 +2,7 @@
 
 from mlpjax.activations import Activation
 from mlpjax.data import Dataset, Split, load
+from mlpjax.deformation import Deformation
 from mlpjax.errors import UserError
 from mlpjax.keys import Keys, make_keys
 from mlpjax.lift import map_seeds
@@ -44,6 +45,7 @@ __all__ = [
     "Batch",
     "Checkpoints",
     "Dataset",
+    "Deformation",
     "Functions",
     "Keys",
     "Loss",

@@ -1,0 +1,85 @@
+"""Deformations against SciPy's interpolation and filters, and against what is published of their size."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.ndimage
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import mlpjax
+from mlpjax.deformation import Deformation, interpolate
+
+KEY = jax.random.key(3)
+IMAGES = jnp.asarray(np.random.default_rng(0).random((3, 9, 7)), jnp.float32)
+ALL = Deformation(shift=2, rotation=30, stretch=0.2, elastic=8, smoothness=2)
+
+
+def test_nothing_deforms_nothing() -> None:
+    np.testing.assert_allclose(Deformation()(KEY, IMAGES), IMAGES, atol=1e-6)
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 2**16))
+def test_pixels_are_those_of_scipy_at_the_same_places(seed: int) -> None:
+    places = np.random.default_rng(seed).uniform(-2, 10, (2, 9, 7)).astype(np.float32)
+    expected = scipy.ndimage.map_coordinates(np.asarray(IMAGES[0]), places, order=1, mode="grid-constant")
+    np.testing.assert_allclose(INTERPOLATE(IMAGES[0], places), expected, atol=1e-5)
+
+
+INTERPOLATE = jax.jit(interpolate)
+
+
+def test_an_affine_deformation_is_that_of_scipy() -> None:
+    """The matrix is read off the places of three pixels, and must give all the others."""
+    affine = Deformation(shift=2, rotation=30, stretch=0.2)
+    rows, columns = np.asarray(affine.places(KEY, 9, 9))
+    at = np.stack([rows, columns])
+    matrix = np.stack([at[:, 1, 0] - at[:, 0, 0], at[:, 0, 1] - at[:, 0, 0]], axis=1)
+    turn, g_row, g_column, s_row, s_column = np.asarray(jax.random.uniform(jax.random.split(KEY)[0], (5,), minval=-1.0))
+    angle = np.radians(30) * turn
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    np.testing.assert_allclose(matrix, rotation / (1 + 0.2 * np.array([g_row, g_column])), atol=1e-5)
+    np.testing.assert_allclose(at[:, 4, 4], [4 + 2 * s_row, 4 + 2 * s_column], atol=1e-5)
+    image = np.random.default_rng(1).random((9, 9)).astype(np.float32)
+    expected = scipy.ndimage.affine_transform(image, matrix, at[:, 0, 0], order=1, mode="grid-constant")
+    np.testing.assert_allclose(interpolate(jnp.asarray(image), jnp.asarray(at)), expected, atol=1e-5)
+
+
+def test_elastic_displacements_are_noise_smoothed_by_scipy_s_gaussian() -> None:
+    elastic = Deformation(elastic=8, smoothness=2)
+    noise = np.asarray(jax.random.uniform(jax.random.split(KEY)[1], (2, 9, 7), minval=-1.0))
+    smooth = [scipy.ndimage.gaussian_filter(field, 2, mode="constant") for field in noise]
+    found = np.asarray(elastic.places(KEY, 9, 7) - Deformation().places(KEY, 9, 7))
+    np.testing.assert_allclose(found, 8 * np.stack(smooth), atol=1e-5)
+
+
+def test_each_image_and_each_key_has_a_draw_of_its_own() -> None:
+    alike = jnp.stack([IMAGES[0]] * 2)
+    one, other = ALL(KEY, alike)
+    assert not np.array_equal(one, other)
+    np.testing.assert_array_equal(ALL(KEY, alike)[0], one)
+    assert not np.array_equal(ALL(jax.random.key(4), alike)[0], one)
+
+
+def test_the_channels_of_a_colour_image_move_together() -> None:
+    colour = jnp.stack([IMAGES, 2 * IMAGES], axis=-1)
+    found = ALL(KEY, colour)
+    np.testing.assert_allclose(found[..., 0], ALL(KEY, IMAGES), atol=1e-6)
+    np.testing.assert_allclose(found[..., 1], 2 * found[..., 0], atol=1e-6)
+
+
+@pytest.mark.parametrize("field", ["shift", "rotation", "stretch", "elastic", "smoothness"])
+def test_a_number_out_of_its_range_is_named(field: str) -> None:
+    for value in (-1.0, float("inf"), float("nan")):
+        with pytest.raises(mlpjax.UserError, match=f"{field} {value}"):
+            Deformation(**{field: value})
+    if field in ("stretch", "smoothness"):
+        with pytest.raises(mlpjax.UserError, match=field):
+            Deformation(**{field: 1.0 if field == "stretch" else 0.0})
+
+
+def test_what_is_no_image_is_refused() -> None:
+    with pytest.raises(mlpjax.UserError, match=r"examples of shape \(5,\) are no images"):
+        ALL(KEY, jnp.zeros((2, 5)))
