@@ -53,7 +53,7 @@ from mlpjax import (
     make_keys,
     progress_bar,
     steps_per_epoch,
-    train_many,
+    sweep,
 )
 from mlpjax.activations import ActivationName
 from mlpjax.claims import Claim, run_experiment
@@ -121,12 +121,12 @@ def train(
 
     steps = parting * steps_per_epoch(len(dataset.train.y), BATCH)
     with progress_bar(f"{model.name} {activation}", "networks") as on_progress:
-        trained = train_many(
+        swept = sweep(
             model,
             recipe,
             dataset,
-            [*range(seeds)] * len(scales),
-            sweep={"scale": np.repeat(scales, seeds)},
+            range(seeds),
+            {"scale": scales},
             observe={
                 "outcome": Observe(look, epochs=epochs),
                 "spread": Observe(lambda moment: spread(moment.state.params)[0], steps=range(steps + 1)),
@@ -134,11 +134,10 @@ def train(
             on_progress=on_progress,
         )
     error, distinct = (
-        {count: values[:, place].reshape(len(scales), seeds) for place, count in enumerate(sorted(epochs))}
-        for values in trained.observed["outcome"]
+        {count: values[..., place] for place, count in enumerate(sorted(epochs))}
+        for values in swept.observed["outcome"]
     )
-    shape = (len(scales), seeds)
-    return Group(error, distinct, trained.observed["spread"].reshape(*shape, -1), trained.diverged.reshape(shape))
+    return Group(error, distinct, swept.observed["spread"], swept.diverged)
 
 
 def lowest(noise: np.ndarray, good: np.ndarray) -> np.ndarray:

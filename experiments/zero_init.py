@@ -51,6 +51,7 @@ from mlpjax import (
     make_keys,
     mean_loss,
     progress_bar,
+    sweep,
     train_many,
 )
 from mlpjax.activations import ActivationName
@@ -131,18 +132,18 @@ def train(
         }
 
     with progress_bar(f"{model.name} {model.activation}, {model.initializer}", "networks") as on_progress:
-        trained = train_many(
+        swept = sweep(
             model,
             recipe,
             dataset,
-            [*range(seeds)] * len(scales),
-            sweep={"scale": np.repeat(scales, seeds)},
+            range(seeds),
+            {"scale": scales},
             start=start,
             observe={"end": Observe(look, epochs=[epochs])},
             on_progress=on_progress,
         )
-    found = {**trained.observed["end"], "diverged": trained.diverged}
-    return Outcome(**{name: values.reshape(len(scales), seeds) for name, values in found.items()})
+    found = {name: values[..., 0] for name, values in swept.observed["end"].items()}
+    return Outcome(**found, diverged=swept.diverged)
 
 
 def equal_start(dataset: Dataset, activation: ActivationName, seeds: int) -> Any:

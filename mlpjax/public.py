@@ -14,6 +14,7 @@ from mlpjax.plumbing.progress import progress_bar
 from mlpjax.plumbing.runs import Checkpoints
 from mlpjax.recipe import Recipe
 from mlpjax.seeds import Trained, make_members, train_many
+from mlpjax.sweeps import Swept, sweep
 from mlpjax.task import (
     Batch,
     Metric,
@@ -56,6 +57,7 @@ __all__ = [
     "Recipe",
     "Split",
     "Splits",
+    "Swept",
     "Task",
     "TrainState",
     "Trained",
@@ -81,6 +83,7 @@ __all__ = [
     "regression",
     "remember_compilations",
     "steps_per_epoch",
+    "sweep",
     "train_many",
     "use_all_cores",
 ]

@@ -22,7 +22,7 @@ from mlpjax.products import PrecisionName
 from mlpjax.recipe import Recipe
 from mlpjax.report.figures import png, width_curves
 from mlpjax.report.tables import METRICS
-from mlpjax.seeds import Trained, train_many
+from mlpjax.sweeps import Swept, sweep
 from mlpjax.task import make_task
 from mlpjax.train import check_fit
 
@@ -84,11 +84,11 @@ class WidthSweep:
         )
 
 
-def run_widths(sweep: WidthSweep, out: Path, command: Sequence[str], console: Console) -> dict[str, Any]:
+def run_widths(widths: WidthSweep, out: Path, command: Sequence[str], console: Console) -> dict[str, Any]:
     """Train every width and report; what the folder has already is not trained again.
 
     Args:
-        sweep: what to do.
+        widths: what to do.
         out: the run's folder.
         command: what the user typed, to say how to go on.
         console: where to say what happens.
@@ -101,58 +101,50 @@ def run_widths(sweep: WidthSweep, out: Path, command: Sequence[str], console: Co
         UserError: the data, the networks or the folder cannot be used.
         KeyboardInterrupt: after saving what is done, and saying how to go on.
     """
-    dataset = load(sweep.data)
-    models = {width: sweep.model(width, dataset) for width in sweep.hidden}
-    for model in models.values():
-        check_fit(model, sweep.recipe, make_task(model, sweep.recipe, dataset.train), dataset)
+    dataset = load(widths.data)
+    models = [widths.model(width, dataset) for width in widths.hidden]
+    for model in models:
+        check_fit(model, widths.recipe, make_task(model, widths.recipe, dataset.train), dataset)
     print_table(console, "The data", [], check(dataset).table())
-    with say_how_to_go_on(out, command, console), open_run(out, plain(sweep)) as run:
-        trained = _train(sweep, models, dataset, run, console)
+    with say_how_to_go_on(out, command, console), open_run(out, plain(widths)) as run:
+        swept = _train(widths, models, dataset, run, console)
         summaries, frames = [], []
-        for width, model in models.items():
+        for width, model, trained in zip(widths.hidden, models, swept.trained, strict=True):
             form = jax.eval_shape(model.init, jax.random.key(0)).params
             size = {"width": width, "parameters": sum(leaf.size for leaf in jax.tree.leaves(form))}
-            summaries.append(size | summarise_group(trained[width]))
-            frame = tidy(trained[width], sweep.recipe.eval_every)
+            summaries.append(size | summarise_group(trained))
+            frame = tidy(trained, widths.recipe.eval_every)
             frames.append(frame.assign(**size)[[*size, *frame.columns]])
         summary = {
-            "seeds": sweep.seeds,
+            "seeds": widths.seeds,
             "seconds": sum(group["seconds"] for group in summaries),
             "widths": summaries,
         }
         run.write("widths.parquet", pd.concat(frames, ignore_index=True).to_parquet(index=False))
         run.write("figures/widths.png", png(width_curves(summaries)))
         run.write_json("summary.json", summary)
-    _print_summary(console, f"Means over {sweep.seeds} seeds on {dataset.name}", summaries)
+    _print_summary(console, f"Means over {widths.seeds} seeds on {dataset.name}", summaries)
     console.print(f"The figure: {out / 'figures/widths.png'}", soft_wrap=True)
     return summary
 
 
-def _train(
-    sweep: WidthSweep, models: dict[int, MLP], dataset: Dataset, run: RunFolder, console: Console
-) -> dict[int, Trained]:
-    """Train every width, the widest first: what does not fit into memory fails at once.
+def _train(widths: WidthSweep, models: Sequence[MLP], dataset: Dataset, run: RunFolder, console: Console) -> Swept:
+    """Train every width.
 
     One program for each width: one for all, with narrow networks padded to the widest, saves compiling but gives every
     network the widest one's work, about five times as much in all for the default widths.
     """
-    trained = {}
-    each = sweep.seeds * sweep.recipe.epochs
-    with progress_bar(f"{len(models)} widths, {sweep.seeds} seeds each", console=console) as on_progress:
-        for place, width in enumerate(sorted(models, reverse=True)):
-
-            def on_width(done: int, _: int, before: int = place * each) -> None:
-                on_progress(before + done * sweep.recipe.eval_every, len(models) * each)
-
-            trained[width] = train_many(
-                models[width],
-                sweep.recipe,
-                dataset,
-                range(sweep.seeds),
-                store=Checkpoints(run.path / "checkpoints" / f"width-{width:05d}"),
-                on_progress=on_width,
-            )
-    return trained
+    epochs = widths.recipe.eval_every
+    with progress_bar(f"{len(models)} widths, {widths.seeds} seeds each", console=console) as on_progress:
+        return sweep(
+            models[0],
+            widths.recipe,
+            dataset,
+            range(widths.seeds),
+            {"widths": [model.widths for model in models]},
+            store=lambda name: Checkpoints(run.path / "checkpoints" / name),
+            on_progress=lambda done, total: on_progress(done * epochs, total * epochs),
+        )
 
 
 def _print_summary(console: Console, title: str, summaries: Sequence[dict[str, Any]]) -> None:

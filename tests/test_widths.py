@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import mlpjax
-from mlpjax import widths
+from mlpjax import sweeps, widths
 from mlpjax.cli import main
 from mlpjax.data import LOADERS, Dataset, Split, load
 from mlpjax.report.figures import png, width_curves
@@ -28,7 +28,7 @@ def finished(tmp_path_factory):
 def test_the_folder_holds_every_figure_of_every_width(finished):
     names = {path.relative_to(finished).as_posix() for path in finished.rglob("*")}
     assert {"config.json", "widths.parquet", "summary.json", "figures/widths.png"} <= names
-    assert {f"checkpoints/width-0000{width}/networks" for width in (2, 4, 8)} <= names
+    assert {f"checkpoints/widths-tuple-2-{width}-2/networks" for width in (2, 4, 8)} <= names
     config = json.loads((finished / "config.json").read_text())["config"]
     assert config["hidden"] == [2, 4, 8]
     assert config["recipe"]["optimizer"] == "momentum"
@@ -77,14 +77,14 @@ def test_the_same_command_trains_nothing_again(finished, capsys):
 # Kills itself before the second width.
 KILLED = """
 import os, signal, sys
-from mlpjax import cli, widths
-train_many, calls = widths.train_many, []
+from mlpjax import cli, sweeps
+train_many, calls = sweeps.train_many, []
 def train_or_die(*args, **options):
     calls.append(args)
     if len(calls) == 2:
         os.kill(os.getpid(), signal.SIGKILL)
     return train_many(*args, **options)
-widths.train_many = train_or_die
+sweeps.train_many = train_or_die
 cli.main()
 """
 
@@ -94,9 +94,9 @@ def test_a_killed_and_an_interrupted_sweep_find_what_an_undisturbed_one_finds(fi
     out = tmp_path / "run"
     killed = subprocess.run([sys.executable, "-c", KILLED, *COMMAND, "--out", out], capture_output=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    assert [path.parent.name for path in out.rglob("networks")] == ["width-00008"]
+    assert [path.parent.name for path in out.rglob("networks")] == ["widths-tuple-2-8-2"]
 
-    train_many = widths.train_many
+    train_many = sweeps.train_many
 
     def interrupt(model, *args, **options):
         if model.widths[1] == 2:
@@ -104,7 +104,7 @@ def test_a_killed_and_an_interrupted_sweep_find_what_an_undisturbed_one_finds(fi
         return train_many(model, *args, **options)
 
     with monkeypatch.context() as patch, pytest.raises(SystemExit) as stop:
-        patch.setattr(widths, "train_many", interrupt)
+        patch.setattr(sweeps, "train_many", interrupt)
         main([*COMMAND, "--out", str(out)])
     assert stop.value.code == 130
     assert "to go on, give the same command" in capsys.readouterr().out
