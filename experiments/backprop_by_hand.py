@@ -21,9 +21,13 @@ float64, compared after every step; and five in float32, for the costs that were
 
 Command: python experiments/backprop_by_hand.py --data idx:DIR, where DIR holds the four files of MNIST in idx format,
 .gz or not, or --data tfds:mnist; or set MLPJAX_MNIST to either.
-Wall time on two cores: about 120 s; --quick 15 s.
+Wall time on two cores: about 150 s (estimated); --quick 25 s.
 
-Expected: EXPECTED
+Expected: all gradients agree to float64's rounding, 1e-15 or better, but for central differences, whose best, at h of
+some 3e-5, is 3e-11 off. The next slide's three products, as far as its text can be read, miss the derivative by tens of
+per cent. After an epoch of 600 steps in float64 the two networks are 1e-16 apart; after five in float32 they give the
+same answers, at the costs that were printed. By hand is not slower: an epoch takes 0.28 s of a processor, two thirds of
+what the compiled training takes. The time goes into the products, and NumPy's are as fast as any.
 """
 
 import itertools
@@ -90,8 +94,8 @@ STENCIL = "Numerical Recipes (2007), section 5.7"
 NOTES = [
     "The slide after the two paths has three products, in which, as far as its text can be read, the second ends with "
     "da(1)_2/dw(1)_11 and the third with da(1)_3/dw(1)_11. Both are 0, so only the first of the two paths is left.",
-    "By hand on one core, with one thread for its products; compiled all networks of a core side by side, so its time "
-    "is that of a core as well.",
+    "Times are those of processors, all threads together, after compilation: by hand one network after another, with "
+    "one thread for its products; compiled all networks, some side by side, with two evaluations.",
 ]
 
 
@@ -347,9 +351,8 @@ class Course(NamedTuple):
     compiled: np.ndarray
     """The same of the compiled."""
     seconds: np.ndarray
-    """By hand, per epoch, on one core."""
-    compiled_seconds: np.ndarray
-    """On one core as well."""
+    """Of a processor, by hand, per epoch."""
+    compiled_seconds: float
 
 
 def course_network(dataset: Dataset, seeds: int, epochs: int) -> Course:
@@ -368,18 +371,21 @@ def course_network(dataset: Dataset, seeds: int, epochs: int) -> Course:
 
     orders = [[order(seed, epoch) for epoch in range(epochs)] for seed in range(seeds)]
     starts = [model.init(make_keys(seed).init).params for seed in range(seeds)]
-    with progress_bar("compiled", "epochs") as on_progress:
-        trained = train_many(model, recipe, dataset, range(seeds), on_progress=on_progress)
+    for attempt in ("compiled", "compiled, for the time"):  # the second has nothing to compile
+        start = time.process_time()
+        with progress_bar(attempt, "epochs") as on_progress:
+            trained = train_many(model, recipe, dataset, range(seeds), on_progress=on_progress)
+        compiled_seconds = (time.process_time() - start) / (seeds * epochs)
     found: dict[str, list[Any]] = {"distance32": [], "cost": [], "accuracy": [], "seconds": []}
     sigmoid = UNITS["sigmoid"]
     with progress_bar("by hand", "networks") as on_progress, threadpool_limits(limits=1, user_api="blas"):
         for seed in range(seeds):
             layers, costs, seconds = from_params(starts[seed]), [], []
             for epoch in range(epochs):
-                start = time.perf_counter()
+                start = time.process_time()
                 for rows in orders[seed][epoch]:
                     step_by_hand(layers, x[rows], targets[rows])
-                seconds.append(time.perf_counter() - start)
+                seconds.append(time.process_time() - start)
                 costs.append(np.mean((forward(layers, x, sigmoid, sigmoid)[-1] - targets) ** 2, dtype=float))
             answers = forward(layers, test, sigmoid, sigmoid)[-1].argmax(axis=1)
             end = jax.tree.map(lambda leaf, seed=seed: leaf[seed], trained.params)
@@ -398,7 +404,7 @@ def course_network(dataset: Dataset, seeds: int, epochs: int) -> Course:
         distance=np.array(distance),
         **{name: np.array(values) for name, values in found.items()},
         compiled=np.round(100 * trained.history["test_accuracy"][:, -1].astype(float), 4),
-        compiled_seconds=trained.history["seconds"][:, 1:].sum(axis=1) * len(jax.devices()) / epochs,
+        compiled_seconds=compiled_seconds,
     )
 
 
@@ -486,8 +492,10 @@ def claims_of(
             else Claim.mean(name, values)
             for (name, values), cost in zip(costs.items(), COSTS.values(), strict=False)
         ),
-        Claim.mean("course: an epoch by hand, on one core", course.seconds, unit="s"),
-        Claim.mean("course: time by hand over that of the compiled", course.seconds / course.compiled_seconds),
+        Claim.mean("course: processor time of an epoch by hand", course.seconds, unit="s"),
+        Claim.mean(
+            "course: processor time by hand over that of the compiled", course.seconds / course.compiled_seconds
+        ),
     ]
 
 

@@ -26,7 +26,7 @@ def test_experiment_compares_draws_and_states(
     experiment: ModuleType, coarse_digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.setattr(experiment, "load", lambda _: coarse_digits)
-    monkeypatch.setattr(experiment, "DEPTHS", (1, 3))
+    monkeypatch.setattr(experiment, "DEPTHS", (3,))
     run_experiment("backprop_by_hand", "", experiment.body, 2, 2, ["--quick", "--out", str(tmp_path)], full_mnist=True)
     results = json.loads((tmp_path / "results.json").read_text())
     claims = {claim["name"]: claim for claim in results["claims"]}
@@ -49,7 +49,7 @@ def test_a_wrong_derivative_is_seen(experiment: ModuleType, monkeypatch: pytest.
     wrong = experiment.UNITS["tanh"]._replace(slope=lambda a: 1 - a)
     monkeypatch.setitem(experiment.UNITS, "tanh", wrong)
     with jax.enable_x64(True):
-        assert (experiment.layer_by_layer(2, "tanh", 1) > 1e-2).all()
+        assert (experiment.layer_by_layer(2, "tanh", 3) > 1e-2).all()
 
 
 def test_paths_by_counting_and_on_a_chain_of_single_units(experiment: ModuleType) -> None:
@@ -91,7 +91,7 @@ def test_the_costs_are_what_the_notebook_prints(experiment: ModuleType) -> None:
     some = np.full(seeds, 1e-12)
     deck = experiment.Deck([], some, some, some, np.tile(experiment.STEPS**2, (seeds, 1)))
     cost = np.tile([*map(float, PRINTED.split())], (seeds, 1)) + rng.normal(0, 1e-9, (seeds, 5))
-    course = experiment.Course(np.tile(some, (3, 1)).T, some, cost, some, some, some, some)
+    course = experiment.Course(np.tile(some, (3, 1)).T, some, cost, some, some, some, 1.0)
     claims = {claim.name: claim for claim in experiment.claims_of(deck, {}, {}, course, published=True)}
     verdicts = [claims[f"course: cost after epoch {epoch}, by hand"].verdict for epoch in range(1, 6)]
     assert verdicts == ["holds"] * 5
@@ -102,7 +102,7 @@ def test_the_costs_are_what_the_notebook_prints(experiment: ModuleType) -> None:
 def test_every_panel_is_labelled(experiment: ModuleType) -> None:
     with jax.enable_x64(True):
         deck = experiment.deck_network(2)
-    course = experiment.Course(*[np.full((2, 3), 1e-15)] * 7)
+    course = experiment.Course(*[np.full((2, 3), 1e-15)] * 6, 1.0)
     labelled(experiment.draw(deck, course))
 
 
