@@ -10,11 +10,8 @@ import numpy as np
 import pytest
 from conftest import labelled, load_experiment
 
-from mlpjax import Dataset, UserError
+from mlpjax import Dataset
 from mlpjax.claims import run_experiment
-
-PRINTED = ".06567 .04299 .03255 .02692 .02366"
-"""What the notebook prints as the costs after the epochs 1 to 5."""
 
 
 @pytest.fixture(scope="module")
@@ -27,18 +24,15 @@ def test_experiment_compares_draws_and_states(
 ) -> None:
     monkeypatch.setattr(experiment, "load", lambda _: coarse_digits)
     monkeypatch.setattr(experiment, "DEPTHS", (3,))
-    run_experiment("backprop_by_hand", "", experiment.body, 2, 2, ["--quick", "--out", str(tmp_path)], full_mnist=True)
+    run_experiment("backprop_by_hand", "", experiment.body, 2, 2, ["--quick", "--out", str(tmp_path)])
     results = json.loads((tmp_path / "results.json").read_text())
     claims = {claim["name"]: claim for claim in results["claims"]}
     every = {name: claim["measured"] for name, claim in claims.items() if claim["relation"] == "every"}
-    wrong = "deck: the three products of the next slide add up to the derivative"
-    assert every == dict.fromkeys(every, 100) | {wrong: 0}
-    assert len(every) == 10
+    assert every == dict.fromkeys(every, 100)
+    assert len(every) == 9
     assert claims["deck: order of central differences, from h = 0.01 to 0.001"]["measured"] == pytest.approx(
         2, abs=0.01
     )
-    assert claims["course: distance after all epochs in 32 bits, over the way that was gone"]["measured"] < 1e-4
-    assert claims["course: test accuracy in 32 bits, by hand above compiled"]["measured"] == pytest.approx(0, abs=1e-3)
     assert (tmp_path / "backprop_by_hand.png").stat().st_size > 10_000
     first = "w(1)_11, layer 1 of 3: dl/do · do/da(2)_1 · da(2)_1/da(1)_1 · da(1)_1/dw(1)_11 = "
     assert len([line for line in capsys.readouterr().out.splitlines() if line.startswith(first)]) == 1
@@ -86,26 +80,8 @@ def test_a_step_goes_down_the_error_summed_over_classes(experiment: ModuleType) 
     np.testing.assert_allclose((before - experiment.flat(layers)) / 0.1, slope, rtol=1e-7)
 
 
-def test_the_costs_are_what_the_notebook_prints(experiment: ModuleType) -> None:
-    seeds, rng = 16, np.random.default_rng(0)
-    some = np.full(seeds, 1e-12)
-    deck = experiment.Deck([], some, some, some, np.tile(experiment.STEPS**2, (seeds, 1)))
-    cost = np.tile([*map(float, PRINTED.split())], (seeds, 1)) + rng.normal(0, 1e-9, (seeds, 5))
-    course = experiment.Course(np.tile(some, (3, 1)).T, some, cost, some, some, some, 1.0)
-    claims = {claim.name: claim for claim in experiment.claims_of(deck, {}, {}, course, published=True)}
-    verdicts = [claims[f"course: cost after epoch {epoch}, by hand"].verdict for epoch in range(1, 6)]
-    assert verdicts == ["holds"] * 5
-    assert claims["course: cost after epoch 1, by hand"].tolerance == pytest.approx(5e-6, rel=1e-2)
-    assert claims["deck: central differences within 1e-08 at the best step"].verdict == "holds"
-
-
 def test_every_panel_is_labelled(experiment: ModuleType) -> None:
     with jax.enable_x64(True):
         deck = experiment.deck_network(2)
-    course = experiment.Course(*[np.full((2, 3), 1e-15)] * 6, 1.0)
+    course = experiment.Course(np.full((2, 3), 1e-15), np.ones(2), 1.0)
     labelled(experiment.draw(deck, course))
-
-
-def test_one_seed_is_refused(experiment: ModuleType, coarse_digits: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--seeds 1: give at least 2"):
-        experiment.settle(coarse_digits, 1, 1, tmp_path, published=False)
