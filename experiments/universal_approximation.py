@@ -21,9 +21,14 @@ the rate from 0.01 down to 0 as a cosine. The largest and the root mean square e
 rate of every seed is fitted through all widths.
 
 Command: python experiments/universal_approximation.py
-Wall time on two cores: about WALL; --quick QUICK.
+Wall time on two cores: about 200 s (estimated); --quick about 30 s.
 
-Expected: EXPECTED
+Expected: the construction has its rates, -2 and -1/2. Of the wave, sigmoids that stay as drawn come to 2e-7 at 256
+units, faster than any power of the width. Trained ones get stuck at 0.005, less than the 0.01 that is asked for, but
+20,000 times as far: where the width allows a fit, the training limits it. Drawn ReLUs do worse, and worse again where
+there are more of them than points: nothing holds them between the points. No way but the construction gets the root
+below 0.05: all of its error is at 0, where a kink or a steep unit must be just right, and it falls slower than the
+construction's.
 """
 
 from collections.abc import Callable
@@ -62,18 +67,18 @@ SMALL = 0.01
 LEARNING_RATE = 0.01
 SOLVED, TRAINED = "solved", "trained"
 THEOREM = "STAT 453 (2025), L09, Wide vs Deep Architectures, after Cybenko (1989)"
-WIDE = "One hidden layer of 256 sigmoids comes within 0.01 of a sine wave, wherever one looks."
+WIDE = "One hidden layer is enough: 256 sigmoids come within 0.01 of a sine wave everywhere."
 BOUND: Any = {
     "published": -0.5,
     "relation": "at most",
     "source": "Barron (1993), theorem 1, of the best network of sigmoids",
 }
-UNFOUND: Any = {
+FURTHER: Any = {
     "published": 0,
     "relation": "above",
-    "source": "ours, after a run of 2 seeds: the theorem says that such a network exists",
-    "settles": "A network that fits well exists, but training does not find it: to train all weights ends further off "
-    "than to solve for those of the output alone.",
+    "source": "ours, after a run of 2 seeds: the theorem says that a network exists, not that training finds it",
+    "settles": "Training all weights of wide networks ends further from a sine wave than solving for those of the "
+    "output alone: where the width allows a fit, the training limits it.",
 }
 LINES = "the error of a line through two points of the function"
 COLOURS = {
@@ -217,11 +222,14 @@ def claims_of(target: str, widths: tuple[int, ...], constructed: np.ndarray, fou
         name, smooth = f"{target}, {activation}, {way}", (target, activation) == ("wave", "sigmoid")
         among = np.isfinite(largest).all(axis=0)
         fitted, fitted_square = (rate(widths, np.where(among, errors, 1.0)) for errors in (largest, square))
-        if smooth and way == SOLVED:
-            close = largest[-1] <= SMALL
+        if smooth:
             claims.append(
                 Claim.every(
-                    f"{name}: largest error of {widths[-1]} units at most {SMALL}", close, source=THEOREM, settles=WIDE
+                    f"{name}: largest error of {widths[-1]} units at most {SMALL}",
+                    largest[-1] <= SMALL,
+                    among=among,
+                    source=THEOREM if way == SOLVED else "ours, after a run of 4 seeds",
+                    settles=WIDE if way == SOLVED else "",
                 )
             )
         claims += [
@@ -241,7 +249,7 @@ def claims_of(target: str, widths: tuple[int, ...], constructed: np.ndarray, fou
                 solved,
                 among=np.isfinite(trained),
                 unit="decades",
-                **(UNFOUND if (target, activation) == ("wave", "sigmoid") else {}),
+                **(FURTHER if (target, activation) == ("wave", "sigmoid") else {}),
             )
         )
     return claims
