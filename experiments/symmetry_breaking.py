@@ -23,15 +23,14 @@ A noise level is as good as He's start, in one seed, where its error and those o
 point above the mean of He's; the median over seeds is claimed.
 
 Command: python experiments/symmetry_breaking.py
-Wall time on two cores: about 6 minutes (estimated); --quick 40 s.
+Wall time on two cores: about 6 minutes (623 s with other work on the machine); --quick 40 s.
 
 Expected: noise of 1e-8 breaks the tie, and costs only time: some 12 steps for each tenth of noise with ReLU and tanh
-units. The theory says 11.58; of the excess of 0.4 for tanh a half comes from its slower directions, a fifth from the
-minibatches and a third from the end of the linear range. Most steps take sigmoid units: from their common 1/2 they
+units. The theory says 11.58; of the excess of 0.45 for tanh a half comes from its slower directions, a tenth from the
+minibatches and two fifths from the end of the linear range. Most steps take sigmoid units: from their common 1/2 they
 first all learn the same, which drowns a small difference, and grow apart later, at a rate that rises as they learn, so
 that the logarithm does not fit: some 45 steps for each tenth of high noise, 37 of low. After 5 epochs units need a
-hundredth of He's scale or more to be as good as from He's start, and sigmoid units all of it; after 20 epochs 1e-4 of
-it or less.
+tenth of He's scale or more to be as good as from He's start; after 20 epochs 1e-4 of it or less.
 """
 
 from collections.abc import Sequence
