@@ -247,7 +247,7 @@ def draw_parting(noise: np.ndarray, spreads: dict[str, np.ndarray]) -> Figure:
         low, means, high = mean_band(parted[counted].T)
         last.errorbar(noise[counted], means, [means - low, high - means], marker=marker, capsize=4, label=label)
     last.set(xscale="log", xlabel="noise, in units of He's scale", ylabel="steps until the units part")
-    last.set_title("levels at which all part, but not at once", fontsize=12)
+    last.set_title("levels at which all part,\nbut not at once", fontsize=12)
     last.set_ylim(bottom=0)
     last.legend()
     seeds = values.shape[1]
