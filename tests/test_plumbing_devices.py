@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from conftest import COMPILED_FAST
 
 TRAIN = """
 import sys
@@ -50,18 +51,19 @@ np.testing.assert_allclose(-negative[:, ::-1], found, atol=1e-4)
 """
 
 
-def run(code, *arguments, **environment):
+def run(code, *arguments, devices=None):
+    """In a process of its own, with so many devices; None: nothing is said of them."""
+    flag = "" if devices is None else f" --xla_force_host_platform_device_count={devices}"
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    settings = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-    return subprocess.run(command, env=settings | environment, capture_output=True, text=True, timeout=300, check=False)
+    settings = os.environ | {"XLA_FLAGS": COMPILED_FAST + flag}
+    return subprocess.run(command, env=settings, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_eight_devices_find_what_one_finds(tmp_path):
     found = {}
     for devices in (1, 8):
         file = tmp_path / f"{devices}.npz"
-        flag = f"--xla_force_host_platform_device_count={devices}"
-        answer = run(TRAIN, devices, file, XLA_FLAGS=flag)
+        answer = run(TRAIN, devices, file, devices=devices)
         assert answer.returncode == 0, answer.stderr
         found[devices] = np.load(file)
     for name in ("kernel", "loss"):  # rounding alone: sums are split otherwise over more threads
@@ -70,7 +72,7 @@ def test_eight_devices_find_what_one_finds(tmp_path):
 
 def test_linear_algebra_on_several_devices_comes_to_an_end():
     """JAX's kernels for batches can wait for each other for ever, and LAPACK's own threads take fifty times as long."""
-    answer = run(EIGENVALUES, XLA_FLAGS="--xla_force_host_platform_device_count=2")
+    answer = run(EIGENVALUES, devices=2)
     assert answer.returncode == 0, answer.stderr
 
 
@@ -79,7 +81,7 @@ def test_every_core_is_a_device_unless_told_otherwise():
     ask = "import mlpjax, jax; {}; mlpjax.use_all_cores(); print(jax.local_device_count())"
     assert int(run(ask.format("pass")).stdout) == len(os.sched_getaffinity(0))
     assert int(run(ask.format("jax.config.update('jax_num_cpu_devices', 3)")).stdout) == 3
-    assert int(run(ask.format("pass"), XLA_FLAGS="--xla_force_host_platform_device_count=5").stdout) == 5
+    assert int(run(ask.format("pass"), devices=5).stdout) == 5
 
 
 LATE = """

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import COMPILED_FAST
 
 from mlpjax import MLP, lift
 from mlpjax.cli import main
@@ -214,7 +215,7 @@ mlpjax.cli.main()
 
 def start(out: Path, log: Path, *options: object) -> subprocess.Popen:
     command = [sys.executable, "-c", COMMAND, *LONG, "--out", str(out), *map(str, options)]
-    environment = os.environ | {"XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false"}  # and as many devices as cores
+    environment = os.environ | {"XLA_FLAGS": COMPILED_FAST}  # and as many devices as cores
     with log.open("w") as file:
         return subprocess.Popen(command, env=environment, stdout=file, stderr=file)
 
