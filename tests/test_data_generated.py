@@ -1,5 +1,6 @@
 """XOR blobs against their closed-form moments; MNIST-1D against the package that makes it."""
 
+import inspect
 import random
 
 import numpy as np
@@ -69,9 +70,13 @@ def test_xor_refuses_arguments_out_of_range_by_name(option):
 
 
 def test_mnist1d_is_what_its_package_makes_by_default():
-    made = make_dataset(get_dataset_args())
-    data = load("mnist1d")
-    assert [len(split.y) for split in (data.train, data.valid, data.test)] == [3600, 400, 1000]
+    arguments = get_dataset_args()
+    own = {name: option.default for name, option in inspect.signature(make_mnist1d).parameters.items()}
+    assert own == {name: getattr(arguments, name) for name in own}
+    assert own == {"num_samples": 5000, "train_split": 0.8, "seed": 42}
+    arguments.num_samples = 1000  # all of them take seconds
+    made, data = make_dataset(arguments), load("mnist1d", num_samples=1000)
+    assert [len(split.y) for split in (data.train, data.valid, data.test)] == [720, 80, 200]
     np.testing.assert_array_equal(np.concatenate([data.train.x, data.valid.x]), made["x"].astype(np.float32))
     np.testing.assert_array_equal(np.concatenate([data.train.y, data.valid.y]), made["y"])
     np.testing.assert_array_equal(data.test.x, made["x_test"].astype(np.float32))
