@@ -93,7 +93,7 @@ def test_a_file_that_others_wrote_comes_late_or_never(tmp_path, monkeypatch):
         Group().wait((tmp_path / "never").exists, tmp_path / "never")
 
 
-@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("count", [2, 3])
 def test_the_shares_of_all_processes_are_the_whole_and_none_overlap(count):
     coordinator = f"localhost:{free_port()}"
     came = []
@@ -113,7 +113,7 @@ def test_the_shares_of_all_processes_are_the_whole_and_none_overlap(count):
     assert sorted(unit for result in results for unit in result[2]) == list(range(10))
 
 
-@pytest.mark.parametrize(("count", "victim"), [(2, 0), (4, 2)])
+@pytest.mark.parametrize(("count", "victim"), [(2, 0), (3, 1)])
 def test_when_one_is_killed_the_others_name_it_and_a_restart_finishes(tmp_path, count, victim):
     processes = start(count, tmp_path, seconds=0.5)
     first = tmp_path / f"unit-{victim}.npz"
