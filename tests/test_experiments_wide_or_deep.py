@@ -22,7 +22,6 @@ def experiment() -> ModuleType:
 def test_experiment_trains_draws_and_states(
     experiment: ModuleType, coarse_digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(experiment, "FACTORS", (4,))
     monkeypatch.setattr(experiment, "DIGITS_BUDGET", 1000)
     monkeypatch.setattr(experiment, "COLOURS", {"relu": "C0", "sigmoid": "C1"})
     monkeypatch.setattr(experiment, "SIGNAL_DEPTH", 2)
@@ -30,7 +29,7 @@ def test_experiment_trains_draws_and_states(
     monkeypatch.setattr(experiment, "products", lambda factors, _: products(factors, 200))
 
     def body(seeds: int, _quick: bool, out: Path) -> Any:
-        return experiment.settle(coarse_digits, ((1, 2), (2,)), (2, 2), seeds, out)
+        return experiment.settle(coarse_digits, (4,), ((1, 2), (2,)), (2, 2), seeds, out)
 
     run_experiment("wide_or_deep", "", body, 2, 2, ["--out", str(tmp_path)])
     results = json.loads((tmp_path / "results.json").read_text())
