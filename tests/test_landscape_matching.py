@@ -82,9 +82,9 @@ def test_small_networks_are_matched_as_well_as_by_trying_everything(widths, acti
         for width in widths[1:-1]
     ]
     elements = jax.tree.map(lambda *leaves: jnp.stack(leaves), *itertools.product(*layers))
-    everywhere = jax.jit(jax.vmap(act, in_axes=(0, None)))
+    everywhere, draw = jax.jit(jax.vmap(act, in_axes=(0, None))), jax.jit(lambda key: model.init(key).params)
     for seed in range(5):
-        a, b = model.init(jax.random.key(seed)).params, model.init(jax.random.key(100 + seed)).params
+        a, b = draw(jax.random.key(seed)), draw(jax.random.key(100 + seed))
         moved = everywhere(elements, b)
         gaps = [
             np.sum((x - y[None]) ** 2, axis=tuple(range(1, x.ndim)))
@@ -96,19 +96,24 @@ def test_small_networks_are_matched_as_well_as_by_trying_everything(widths, acti
 
 def test_flipped_sigmoids_are_found_where_they_have_moved_the_next_bias_far():
     model = MLP((5, 30, 4, 2), "sigmoid", bias="same")
-    for seed in range(10):
-        a = model.init(jax.random.key(seed)).params
+
+    @jax.jit
+    def plant(key):
+        a = model.init(key).params
         a["dense_1"]["kernel"] = jnp.abs(a["dense_1"]["kernel"]) + 1
-        b = act(random_element(jax.random.key(seed), model), a)
-        assert jnp.max(jnp.abs(b["dense_1"]["bias"])) > 10
+        return a, act(random_element(key, model), a)
+
+    for seed in range(10):
+        a, b = plant(jax.random.key(seed))
+        assert np.abs(b["dense_1"]["bias"]).max() > 10
         assert match(model, a, b, jax.random.key(seed)).distance < 1e-3
 
 
 def test_the_element_that_is_found_is_the_one_that_was_planted():
     model = MLP((20, 15, 10, 4), "relu", bias="same")
-    params = model.init(KEY).params
-    planted = random_element(jax.random.key(1), model)
-    for units, back in zip(planted, match(model, params, act(planted, params), KEY).element, strict=True):
+    params = jax.jit(lambda key: model.init(key).params)(KEY)
+    planted = jax.jit(lambda key: random_element(key, model))(jax.random.key(1))
+    for units, back in zip(planted, match(model, params, move(planted, params), KEY).element, strict=True):
         assert (units.order[back.order] == jnp.arange(len(back.order))).all()
         np.testing.assert_allclose(back.factor * units.factor[back.order], 1.0, rtol=1e-4)
 

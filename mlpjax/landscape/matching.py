@@ -1,12 +1,12 @@
 """Matching two MLPs: the symmetry that brings one closest to the other, with signs and lengths."""
 
 import itertools
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from mlpjax.activations import Invariance
 from mlpjax.landscape.permutations import Choice, Leaf, Specification, descend, make_leaves, require_matchable
@@ -23,6 +23,13 @@ from mlpjax.typing import Params
 # Compiled once for networks of one form, where the parts alone would be dispatched, or compiled, with every match.
 _act = jax.jit(act)
 _balancing_factors = jax.jit(balancing_factors)
+
+
+@partial(jax.jit, static_argnums=0)
+def _make_element(
+    invariance: Invariance, orders: list[Int[Array, "..."]], factors: list[Float[Array, "..."]]
+) -> Element:
+    return tuple(itertools.starmap(partial(make_layer_element, invariance), zip(orders, factors, strict=True)))
 
 
 class Match(NamedTuple):
@@ -95,14 +102,14 @@ def match(model: MLP, a: Params, b: Params, key: Key[Array, ""], restarts: int =
     leaves = [_with_flips(leaf, invariance) for leaf in make_leaves(specification_of(a), ours, theirs)]
 
     identity = [Choice(np.arange(width), np.ones(width)) for width in widths]
-    unmoved = tuple(make_layer_element(invariance, jnp.arange(width), jnp.ones(width)) for width in widths)
+    unmoved = _make_element(invariance, [choice.order for choice in identity], [choice.sign for choice in identity])
     best = Match(unmoved, _distance(a, b), 0)
     for start in [identity, *([_random_choice(invariance, width, rng) for width in widths] for _ in range(restarts))]:
         choices, passes = descend(leaves, dict(zip(names, start, strict=True)), rng)
-        element = tuple(
-            make_layer_element(invariance, jnp.asarray(order), jnp.asarray(sign * their[order] / our))
-            for (order, sign), our, their in zip(choices.values(), *factors, strict=True)
-        )
+        scales = [
+            sign * their[order] / our for (order, sign), our, their in zip(choices.values(), *factors, strict=True)
+        ]
+        element = _make_element(invariance, [choice.order for choice in choices.values()], scales)
         distance = _distance(a, _act(element, b))
         if distance < best.distance:
             best = Match(element, distance, passes)
