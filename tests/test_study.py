@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -144,8 +145,9 @@ def test_one_seed_that_diverges_is_still_a_report(tmp_path, capsys):
     assert "Diverged and left out: seeds 0" in (tmp_path / "run" / "report.html").read_text()
 
 
-def test_other_data_and_a_network_without_a_hidden_layer(tmp_path):
-    command = ["study", "--data", "mnist1d", "--widths", "40", "10", "--seeds", "2", "--controls", "1", "--epochs", "1"]
+def test_other_data_and_a_network_without_a_hidden_layer(tmp_path, monkeypatch):
+    monkeypatch.setitem(LOADERS, "mnist1d", partial(LOADERS["mnist1d"], num_samples=1000))  # all take seconds to make
+    command = ["study", "--data", "mnist1d", "--widths", "40", "10", "--seeds", "2", "--controls", "1", "--epochs", "5"]
     main([*command, "--grid", "3", "--out", str(tmp_path / "run")])
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["test_error"]["mean"] < 90
 
@@ -191,7 +193,7 @@ def final(folder: Path, split: str, metric: str) -> np.ndarray:
     return rows["value"].to_numpy()
 
 
-LONG = [*SMALL, "--epochs", "3000", "--eval-every", "10"]
+LONG = [*SMALL, "--epochs", "2000", "--eval-every", "10"]
 
 
 # Where the tests run in the background of a shell, Ctrl-C is ignored, and the command would inherit that. A checkpoint
