@@ -21,14 +21,14 @@ the rate from 0.01 down to 0 as a cosine. The largest and the root mean square e
 rate of every seed is fitted through all widths.
 
 Command: python experiments/universal_approximation.py
-Wall time on two cores: about 200 s (estimated); --quick about 30 s.
+Wall time on two cores: about 200 s; --quick about 30 s.
 
-Expected: the construction has its rates, -2 and -1/2. Of the wave, sigmoids that stay as drawn come to 2e-7 at 256
-units, faster than any power of the width. Trained ones get stuck at 0.005, less than the 0.01 that is asked for, but
-20,000 times as far: where the width allows a fit, the training limits it. Drawn ReLUs do worse, and worse again where
-there are more of them than points: nothing holds them between the points. No way but the construction gets the root
-below 0.05: all of its error is at 0, where a kink or a steep unit must be just right, and it falls slower than the
-construction's.
+Expected: the construction has its rates, -2 and -1/2. Of the wave, sigmoids that stay as drawn come to 3e-7 at 256
+units, faster than any power of the width. Trained ones get stuck at 0.004, less than the 0.01 that is asked for, but
+15,000 times as far: where the width allows a fit, the training limits it. Drawn ReLUs do worse, and worse again where
+there are more of them than points: nothing holds them between the points. In the median no way but the construction
+gets the root below 0.05: all of its error is at 0, where a kink or a steep unit must be just right, and it falls slower
+than the construction's.
 """
 
 from collections.abc import Callable
