@@ -27,6 +27,8 @@ class Loss(NamedTuple):
     """A single output above it answers class 1; None where a single output cannot tell two classes apart."""
     smooths: bool = False
     """Whether the function takes a third argument, the label smoothing."""
+    logits: bool = False
+    """Whether the outputs are logits, of which the function itself makes probabilities."""
 
 
 LOSSES: dict[str, Loss] = {}
@@ -34,12 +36,12 @@ LOSSES: dict[str, Loss] = {}
 
 
 def _loss(
-    threshold: float | None = None, smooths: bool = False
+    threshold: float | None = None, smooths: bool = False, logits: bool = False
 ) -> Callable[[Callable[..., Array]], Callable[..., Array]]:
     """Put a function into the table, under its own name."""
 
     def register(function: Callable[..., Array]) -> Callable[..., Array]:
-        LOSSES[function.__name__] = Loss(function, threshold, smooths)
+        LOSSES[function.__name__] = Loss(function, threshold, smooths, logits)
         return function
 
     return register
@@ -109,7 +111,7 @@ def squared_error(
     return optax.squared_error(outputs, targets).mean(axis=1)
 
 
-@_loss(smooths=True)
+@_loss(smooths=True, logits=True)
 def cross_entropy(
     outputs: Float[Array, "batch outputs"], labels: Labels, label_smoothing: Number = 0.0
 ) -> Float[Array, "batch"]:
@@ -137,7 +139,7 @@ def cross_entropy(
     return optax.softmax_cross_entropy(outputs, smooth(to_targets(outputs, labels), label_smoothing, classes))
 
 
-@_loss(threshold=0.0)
+@_loss(threshold=0.0, logits=True)
 def binary_cross_entropy(outputs: Float[Array, "batch outputs"], labels: Labels) -> Float[Array, "batch"]:
     """Binary cross-entropy of each example, on one logit or the mean over several independent ones.
 

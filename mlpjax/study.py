@@ -14,6 +14,7 @@ from rich.console import Console
 
 from mlpjax import findings
 from mlpjax.data import Dataset, check, load
+from mlpjax.diagnosis import exploded, lose_exploded
 from mlpjax.errors import UserError
 from mlpjax.findings.subject import Subject
 from mlpjax.history import summarise_group, tidy
@@ -139,7 +140,8 @@ def run_study(
                 samples=samples,
                 metrics=metrics,
                 summary=summary,
-                sections=findings.sections(found),
+                opening=findings.sections(found, opening=True),
+                sections=findings.sections(found, opening=False),
                 tiles=findings.tiles(found),
             )
         for name, picture in pictures.items():
@@ -161,11 +163,13 @@ def _train(study: Study, dataset: Dataset, run: RunFolder, console: Console, pro
             [*study.random_seeds, *study.control_seeds],
             sweep={"scale": np.repeat([study.model.scale, 0.0], [study.seeds, study.controls])},
             freeze=study.freeze,
+            stop=exploded,
             chunk=study.chunk,
             store=run.checkpoints(),
             group=processes,
             on_progress=on_progress,
         )
+    networks = lose_exploded(networks, study.recipe.eval_every)
     groups = {"random": networks.select(slice(study.seeds))}
     if study.controls:
         groups["zero"] = networks.select(slice(study.seeds, None))
@@ -187,3 +191,6 @@ def _print_summary(console: Console, title: str, summary: Mapping[str, Any]) -> 
         print_table(console, title, SUMMARY_HEADER, summary_rows(summary["controls"]))
     if summary["diverged"]:
         console.print(f"Diverged, and left out of the figures: seeds {', '.join(map(str, summary['diverged']))}")
+    for fault, found in summary["diagnosis"].items():
+        share = f"{len(found['seeds'])} of {summary['seeds']} seeds"
+        console.print(f"Diagnosis of {share}: {fault}: {found['seen']}. {found['mend']}")

@@ -11,7 +11,7 @@ from mlpjax.report.page import Section, Table
 
 
 def test_every_module_with_a_finding_is_listed_in_order():
-    names = ["surface", "trajectory", "curvature", "barriers", "endings", "mistakes", "distinct_units"]
+    names = ["diagnosis", "surface", "trajectory", "curvature", "barriers", "endings", "mistakes", "distinct_units"]
     assert [finding.name for finding in FINDINGS] == names
     modules = {module.name for module in pkgutil.iter_modules(findings.__path__)} - {"finding", "subject"}
     assert len(modules) == len(FINDINGS)
@@ -35,10 +35,10 @@ def test_what_was_found_is_told_by_section(subject):
         found = findings.find(subject, Bar)
         assert told[0] == ("Linear mode connectivity", "pairs")
         assert findings.summarise(found).keys() == {"barriers", "mistakes", "distinct_units"}
-        sections = findings.sections(found)
+        sections = findings.sections(found, opening=False)
         assert [section.title for section in sections] == ["Landscape", "Misclassified examples", "All-zero start"]
         assert all(isinstance(section, Section) for section in sections)
-        nothing = findings.sections(dict.fromkeys(found))
+        nothing = findings.sections(dict.fromkeys(found), opening=False)
         assert nothing == []
         assert findings.summarise(dict.fromkeys(found)) == dict.fromkeys(found)
         assert findings.tiles(dict.fromkeys(found)) == []
@@ -70,4 +70,4 @@ def test_a_new_module_is_a_new_finding(tmp_path):
         patch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
         listed = [finding.name for finding in findings.discover()]
     sys.modules.pop("mlpjax.findings.depth")
-    assert listed[:3] == ["surface", "depth", "trajectory"]
+    assert listed[1:4] == ["surface", "depth", "trajectory"]

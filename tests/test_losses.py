@@ -70,8 +70,8 @@ def gradient(loss, outputs, labels):
 def test_the_table_holds_what_is_known_of_the_losses():
     known = {
         "squared_error": Loss(squared_error, 0.5, smooths=True),
-        "cross_entropy": Loss(cross_entropy, None, smooths=True),
-        "binary_cross_entropy": Loss(binary_cross_entropy, 0.0),
+        "cross_entropy": Loss(cross_entropy, None, smooths=True, logits=True),
+        "binary_cross_entropy": Loss(binary_cross_entropy, 0.0, logits=True),
     }
     assert known == LOSSES
     assert loss_of("squared_error") is LOSSES["squared_error"]

@@ -29,6 +29,7 @@ class Facts:
         classes: number of classes; None in regression.
         outputs: number of classes, or of targets.
         balance: (rows of the rarest class, rows of the commonest class) by split that has rows.
+        absent: classes without rows by split that has rows.
         repeated: rows identical to some training row, by other split that has rows.
         notes: what looks odd, one line each.
     """
@@ -45,6 +46,7 @@ class Facts:
     classes: int | None
     outputs: int
     balance: dict[str, tuple[int, int]]
+    absent: dict[str, tuple[int, ...]]
     repeated: dict[str, int]
     notes: tuple[str, ...]
 
@@ -92,6 +94,7 @@ def check(dataset: Dataset) -> Facts:
         for part, split in splits.items()
         if part != "train" and len(split.y)
     }
+    absent = {part: tuple(np.flatnonzero(count == 0).tolist()) for part, count in counts.items()}
     low, high = dataset.train.x.min(axis=0), dataset.train.x.max(axis=0)
     notes = _repeats({part: (n, len(splits[part].y)) for part, n in repeated.items()})
     return Facts(
@@ -107,8 +110,9 @@ def check(dataset: Dataset) -> Facts:
         classes=dataset.classes,
         outputs=dataset.outputs,
         balance={part: (int(count.min()), int(count.max())) for part, count in counts.items()},
+        absent=absent,
         repeated=repeated,
-        notes=(*(() if dataset.repeats_expected else notes), *_imbalances(counts)),
+        notes=(*(() if dataset.repeats_expected else notes), *_imbalances(counts, absent)),
     )
 
 
@@ -175,13 +179,12 @@ def _repeats(repeated: dict[str, tuple[int, int]]) -> Iterator[str]:
             yield f"{n:,} of {rows:,} {part} rows are identical to a training row"
 
 
-def _imbalances(counts: dict[str, Int[np.ndarray, "classes"]]) -> Iterator[str]:
+def _imbalances(counts: dict[str, Int[np.ndarray, "classes"]], absent: dict[str, tuple[int, ...]]) -> Iterator[str]:
     if not counts:
         return
-    for part, count in counts.items():
-        absent = np.flatnonzero(count == 0)
-        if absent.size:
-            yield f"{part} has no rows of class {', '.join(map(str, absent))}"
+    for part, classes in absent.items():
+        if classes:
+            yield f"{part} has no rows of class {', '.join(map(str, classes))}"
     present = counts["train"][counts["train"] > 0]
     if (ratio := present.max() / present.min()) > IMBALANCE_NOTED:
         yield f"the commonest training class has {ratio:.1f} times the rows of the rarest"

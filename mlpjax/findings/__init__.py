@@ -52,13 +52,20 @@ def summarise(found: Found) -> dict[str, Any]:
     }
 
 
-def sections(found: Found) -> list[Section]:
-    """The parts of the page that findings fill."""
-    items: dict[str, list[Table | Picture]] = {}
+def sections(found: Found, opening: bool) -> list[Section]:
+    """The parts of the page that findings fill.
+
+    Args:
+        found: what was found.
+        opening: those that stand before the results, or the others.
+    """
+    parts: dict[str, tuple[list[str], list[Table | Picture]]] = {}
     for finding in FINDINGS:
-        if found[finding.name] is not None:
-            items.setdefault(finding.section, []).extend(finding.show(found[finding.name]))
-    return [Section(title, "", shown) for title, shown in items.items()]
+        if found[finding.name] is not None and finding.opens == opening:
+            texts, items = parts.setdefault(finding.section, ([], []))
+            texts.append(finding.text(found[finding.name]))
+            items.extend(finding.show(found[finding.name]))
+    return [Section(title, "\n\n".join(texts), items) for title, (texts, items) in parts.items()]
 
 
 def tiles(found: Found) -> list[Tile]:

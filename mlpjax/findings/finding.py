@@ -34,5 +34,9 @@ class Finding(NamedTuple):
     """What was found -> its tables and pictures."""
     tiles: Callable[[Any], Sequence[Tile]] = lambda found: ()
     """What was found -> key figures for the head of the page."""
+    text: Callable[[Any], str] = lambda found: ""
+    """What was found -> a paragraph at the head of its part of the page; may be empty."""
+    opens: bool = False
+    """Whether its part of the page stands before the results."""
     applies: Callable[[Subject], bool] = any_finite
     """Whether there is anything to look at."""

@@ -21,6 +21,7 @@ def study_page(
     samples: Picture | None,
     metrics: Mapping[str, pd.DataFrame],
     summary: Mapping[str, Any],
+    opening: Sequence[Section],
     sections: Sequence[Section],
     tiles: Sequence[Tile],
 ) -> tuple[str, dict[str, bytes]]:
@@ -35,6 +36,7 @@ def study_page(
         samples: the sheet of samples; None in regression.
         metrics: the tidy history of every group, `random` and perhaps `zero`.
         summary: as in `summary.json`.
+        opening: what stands before the results.
         sections: what was found.
         tiles: its key figures.
 
@@ -42,6 +44,7 @@ def study_page(
         The HTML page, and its pictures as PNG by name.
     """
     sections = [
+        *opening,
         Section("Results", "", _results(settings, metrics, summary)),
         *sections,
         Section("Data", "", [Table("What was checked before training", (), facts), *([samples] if samples else [])]),
@@ -53,7 +56,7 @@ def study_page(
         f"Each from a seed of its own, {settings['recipe']['optimizer']} for {settings['recipe']['epochs']} epochs on "
         f"{len(dataset.train.y):,} examples, tested on {len(dataset.test.y):,}.",
         [*_tiles(summary), *tiles],
-        [section for section in sections if section.items],
+        [section for section in sections if section.items or section.text.strip()],
     )
     pictures = {item.name: item.png for section in sections for item in section.items if isinstance(item, Picture)}
     return page, pictures

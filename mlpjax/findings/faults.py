@@ -1,0 +1,92 @@
+"""What is wrong with the data and the trainings, by name, with the mend."""
+
+from typing import Any, NamedTuple
+
+from jaxtyping import Array, Key
+
+from mlpjax.data import Split
+from mlpjax.data.check import check
+from mlpjax.diagnosis import Diagnosis, Fault, Signs, chance_of, check_before, diagnose, make_signs
+from mlpjax.findings.finding import Finding
+from mlpjax.findings.subject import Subject
+from mlpjax.lift import OnProgress
+from mlpjax.report.page import Picture, Table
+from mlpjax.seeds import make_members
+from mlpjax.typing import Params
+
+EXAMPLES = 500
+"""Training examples on which networks are examined."""
+
+
+class Faults(NamedTuple):
+    """What is wrong, causes before symptoms."""
+
+    seeds: dict[Fault, dict[int, Diagnosis]]
+    """Under each fault, the networks that have it, by seed."""
+    networks: int
+    """How many were examined."""
+
+
+def find(subject: Subject, on_progress: OnProgress) -> Faults:
+    """Diagnose every network with a random start; what diverged is diagnosed, too."""
+    task, trained = subject.task, subject.random
+    signs = make_signs(subject.model, subject.recipe, task)
+
+    def examine(own: tuple[Key[Array, ""], Params], split: Split) -> tuple[Signs, Signs]:
+        key, params = own
+        return signs(task.init(key, split.x).params, split), signs(params, split)
+
+    keys = make_members(trained.seeds.tolist(), freeze=subject.freeze).keys.init
+    few = Split(*(leaf[:EXAMPLES] for leaf in subject.train))
+    own = (keys, trained.params)
+    start, end = subject.look("diagnosis", examine, own, few, chunk=4, on_progress=on_progress)
+    before = check_before(subject.dataset, check(subject.dataset), task)
+    seeds: dict[Fault, dict[int, Diagnosis]] = {}
+    for seed, found in zip(
+        trained.seeds.tolist(), diagnose(before, trained, start, end, chance_of(subject.dataset)), strict=True
+    ):
+        for diagnosis in found:
+            seeds.setdefault(diagnosis.fault, {})[seed] = diagnosis
+    return Faults({fault: seeds[fault] for fault in Fault if fault in seeds}, len(trained.seeds))
+
+
+def summarise(found: Faults) -> dict[str, Any]:
+    """Every fault with the seeds that have it, what was seen in the first of them, and the mend."""
+    return {
+        fault.title: {"seeds": [*seeds], "seen": next(iter(seeds.values())).seen, "mend": fault.mend}
+        for fault, seeds in found.seeds.items()
+    }
+
+
+def text(found: Faults) -> str:
+    """One line where nothing is wrong."""
+    return "" if found.seeds else f"Nothing wrong was seen, in the data and in {found.networks:,} networks."
+
+
+def show(found: Faults) -> list[Table | Picture]:
+    """A row for every fault; nothing where there is none."""
+    if not found.seeds:
+        return []
+    rows = []
+    for fault, seeds in found.seeds.items():
+        first, diagnosis = next(iter(seeds.items()))
+        of_all = len(seeds) == found.networks and len({one.seen for one in seeds.values()}) == 1
+        seen = diagnosis.seen if of_all else f"seed {first}: {diagnosis.seen}"
+        rows.append((fault.title, f"{len(seeds):,} of {found.networks:,}", seen, fault.mend))
+    note = "Causes stand before symptoms: mend the first, and what stands below it may be gone."
+    return [Table("What is wrong", ("", "networks", "what was seen", "what to do"), rows, note)]
+
+
+FINDING = Finding(
+    name="diagnosis",
+    title="Diagnosis",
+    unit="networks",
+    section="Diagnosis",
+    order=0,
+    find=find,
+    summarise=summarise,
+    show=show,
+    text=text,
+    applies=lambda subject: True,
+    opens=True,
+)
