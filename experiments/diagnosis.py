@@ -258,8 +258,9 @@ def claims_of(found: dict[Fault | None, list[Outcome]]) -> list[Claim]:
 @mpl.rc_context(STYLE)
 def draw(found: dict[Fault | None, list[Outcome]]) -> Figure:
     """For each fault that was put in, how often each one was named first."""
-    put_in = [*found]
-    named = [fault for fault in [*Fault, None] if any(fault in o.first for many in found.values() for o in many)]
+    order = [*Fault, None]
+    put_in = sorted(found, key=order.index)
+    named = [fault for fault in order if any(fault in o.first for many in found.values() for o in many)]
     shares = np.array(
         [[100 * np.mean([one is name for o in found[fault] for one in o.first]) for name in named] for fault in put_in]
     )

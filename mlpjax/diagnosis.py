@@ -36,8 +36,8 @@ RISEN = 1.5
 DEAD = 0.9
 """Share of a layer's units that give the same for all examples: a tenth of the layer is left."""
 VANISHED = 0.01
-"""Gradient at the inputs over that at the outputs: four sigmoid layers, whose slope is at most 1/4, leave 0.004. Healthy
-networks have 0.05 or more."""
+"""Gradient at the inputs over that at the outputs: four sigmoid layers, whose slope is at most 1/4, leave 0.004. Of
+healthy networks 0.1 or more comes through."""
 AT_CHANCE = 0.1
 """Skill, from 0 for one that names the commonest class to 1 for one that is always right."""
 MEMORISED = 0.03
@@ -248,7 +248,10 @@ def _causes(course: Course) -> Iterator[Diagnosis]:
     layer = int(np.argmax(end.still)) if len(end.still) else 0
     before, after = (float(np.max(signs.still[layer : layer + 1], initial=0.0)) for signs in (start, end))
     if not np.isfinite(loss).all():
-        yield Diagnosis(Fault.RATE, f"the training loss was lost at evaluation {np.argmin(np.isfinite(loss))}")
+        seen = (
+            f"the training loss, {loss[0]:.3g} at the start, exploded before evaluation {np.argmin(np.isfinite(loss))}"
+        )
+        yield Diagnosis(Fault.RATE, seen)
     elif loss[1:].max() > RISEN * loss[0]:
         yield Diagnosis(Fault.RATE, f"the training loss rose from {loss[0]:.3g} to {loss[1:].max():.3g}")
     elif before < DEAD <= after:

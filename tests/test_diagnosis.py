@@ -44,7 +44,7 @@ SQUASHED = HEALTHY._replace(probabilities=np.array(True), lowest=0.0, highest=1.
 CASES = [
     ("", {"end": SQUASHED}, ""),
     ("", {}, ""),
-    ("RATE", {"train_loss": [2.3, np.nan, np.nan]}, "lost at evaluation 1"),
+    ("RATE", {"train_loss": [2.3, np.nan, np.nan]}, "2.3 at the start, exploded before evaluation 1"),
     ("RATE", {"train_loss": [2.3, 900.0, 2.2]}, "rose from 2.3 to 900"),
     ("RATE", {"end": DEAD}, "95 % of the units of hidden layer 2 died: 0 % at the start"),
     ("DEAD", {"start": DEAD, "end": DEAD}, "95 % of the units of hidden layer 2 give the same for all examples"),

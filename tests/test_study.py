@@ -141,8 +141,13 @@ def test_one_seed_that_diverges_is_still_a_report(tmp_path, capsys):
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["diverged"] == [0]
     assert summary["test_error"] is None
-    assert "Diverged, and left out of the figures: seeds 0" in capsys.readouterr().out
-    assert "Diverged and left out: seeds 0" in (tmp_path / "run" / "report.html").read_text()
+    said = capsys.readouterr().out
+    assert "Diverged, and left out of the figures: seeds 0" in said
+    assert "Diagnosis of 1 of 1 seeds: learning rate too high" in said
+    assert summary["diagnosis"]["learning rate too high"]["seeds"] == [0]
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "Diverged and left out: seeds 0" in page
+    assert page.index("What is wrong") < page.index("After 2 epochs")
 
 
 def test_other_data_and_a_network_without_a_hidden_layer(tmp_path, monkeypatch):

@@ -12,9 +12,8 @@ from mlpjax.findings.subject import Subject
 from mlpjax.lift import OnProgress
 from mlpjax.report.page import Picture, Table
 from mlpjax.seeds import make_members
-from mlpjax.typing import Params
 
-EXAMPLES = 500
+EXAMPLES = 200
 """Training examples on which networks are examined."""
 
 
@@ -31,21 +30,21 @@ def find(subject: Subject, on_progress: OnProgress) -> Faults:
     """Diagnose every network with a random start; what diverged is diagnosed, too."""
     task, trained = subject.task, subject.random
     signs = make_signs(subject.model, subject.recipe, task)
-
-    def examine(own: tuple[Key[Array, ""], Params], split: Split) -> tuple[Signs, Signs]:
-        key, params = own
-        return signs(task.init(key, split.x).params, split), signs(params, split)
-
-    keys = make_members(trained.seeds.tolist(), freeze=subject.freeze).keys.init
     few = Split(*(leaf[:EXAMPLES] for leaf in subject.train))
-    own = (keys, trained.params)
-    start, end = subject.look("diagnosis", examine, own, few, chunk=4, on_progress=on_progress)
-    before = check_before(subject.dataset, check(subject.dataset), task)
+    before, chance = check_before(subject.dataset, check(subject.dataset), task), chance_of(subject.dataset)
+    end = subject.look("diagnosis", signs, trained.params, few, chunk=4, on_progress=on_progress)
+    found = diagnose(before, trained, end, end, chance)
+    if any(found):
+        # What was so from the start says why. Where all is well nobody asks: to draw the networks anew takes seconds.
+        def signs_at_start(key: Key[Array, ""], split: Split) -> Signs:
+            return signs(task.init(key, split.x).params, split)
+
+        keys = make_members(trained.seeds.tolist(), freeze=subject.freeze).keys.init
+        start = subject.look("diagnosis-start", signs_at_start, keys, few, chunk=4, on_progress=on_progress)
+        found = diagnose(before, trained, start, end, chance)
     seeds: dict[Fault, dict[int, Diagnosis]] = {}
-    for seed, found in zip(
-        trained.seeds.tolist(), diagnose(before, trained, start, end, chance_of(subject.dataset)), strict=True
-    ):
-        for diagnosis in found:
+    for seed, diagnoses in zip(trained.seeds.tolist(), found, strict=True):
+        for diagnosis in diagnoses:
             seeds.setdefault(diagnosis.fault, {})[seed] = diagnosis
     return Faults({fault: seeds[fault] for fault in Fault if fault in seeds}, len(trained.seeds))
 
