@@ -12,7 +12,7 @@ softmax regression to five hidden layers: an alarm is any diagnosis of any kind.
 rate of its own, drawn log-uniformly. The thresholds were fixed beforehand, on other settings and other seeds.
 
 Command: python experiments/diagnosis.py
-Wall time on two cores: about 300 s; --quick 60 s.
+Wall time on two cores: about 240 s; --quick 60 s.
 
 Expected: every fault is named in all or nearly all networks, and no healthy one raises an alarm.
 """

@@ -2,10 +2,12 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 
-from mlpjax import findings
-from mlpjax.diagnosis import Fault
+from mlpjax import Dataset, Split, findings, map_seeds
+from mlpjax.diagnosis import Fault, make_signs
+from mlpjax.findings import faults
 from mlpjax.findings.faults import FINDING
 
 
@@ -23,12 +25,32 @@ def test_where_nothing_is_wrong_a_line_says_so(subject, silent):
     assert opening.text == FINDING.text(found)
 
 
+def test_the_start_is_drawn_anew_from_each_seed(subject, silent, monkeypatch):
+    """Its signs are those of the snapshots that training took at its start."""
+    seen = []
+    diagnosed = faults.diagnose
+    monkeypatch.setattr(faults, "diagnose", lambda *args: seen.append(args) or diagnosed(*args))
+    FINDING.find(dataclasses.replace(subject, dataset=leaking(subject.dataset)), silent)
+    (_, _, before, end, _), (_, _, start, same, _) = seen
+    assert before is end is same
+    signs = make_signs(subject.model, subject.recipe, subject.task)
+    few = Split(subject.train.x[:200], subject.train.y[:200])
+    drawn = map_seeds(signs, jax.tree.map(lambda leaf: leaf[:, 0], subject.random.snapshots), few)
+    np.testing.assert_allclose(start.gain, drawn.gain, rtol=1e-5)
+    assert (np.abs(start.gain - end.gain) > 1e-3).all()
+
+
+def leaking(dataset: Dataset) -> Dataset:
+    """Tested on what it was trained on."""
+    return dataclasses.replace(dataset, test=dataset.train)
+
+
 def test_faults_are_told_with_their_seeds_causes_first(subject, silent):
-    """One of three networks lost its way; the starts are drawn anew, those of the seeds."""
+    """One of three networks lost its way, and all are tested on what they were trained on."""
     loss = subject.random.history["train_loss"].copy()
     loss[1, 2:] = 1e6
     trained = subject.random._replace(history=subject.random.history | {"train_loss": loss})
-    data = dataclasses.replace(subject.dataset, test=subject.dataset.train)
+    data = leaking(subject.dataset)
     found = FINDING.find(dataclasses.replace(subject, groups={"random": trained}, dataset=data), silent)
     assert [*found.seeds][:2] == [Fault.LEAK, Fault.RATE]
     assert [*found.seeds[Fault.LEAK]] == [3, 4, 5]
