@@ -14,7 +14,8 @@ rate of its own, drawn log-uniformly. The thresholds were fixed beforehand, on o
 Command: python experiments/diagnosis.py
 Wall time on two cores: about 240 s; --quick 60 s.
 
-Expected: every fault is named in all or nearly all networks, and no healthy one raises an alarm.
+Expected: every fault is named first in all networks, and no healthy one raises an alarm. The faults are gross ones, as
+beginners make them: how faint a fault can be and still be told is not asked.
 """
 
 from collections import Counter
