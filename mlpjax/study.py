@@ -149,6 +149,8 @@ def run_study(
         run.write("report.html", page.encode())
         run.write_json("summary.json", summary)
     _print_summary(console, f"{study.model.name}, {study.seeds} seeds on {dataset.name}", summary)
+    for line in findings.lines(found):
+        console.print(line)
     console.print(f"The report: {out / 'report.html'}", soft_wrap=True)
     return summary
 
@@ -191,6 +193,3 @@ def _print_summary(console: Console, title: str, summary: Mapping[str, Any]) -> 
         print_table(console, title, SUMMARY_HEADER, summary_rows(summary["controls"]))
     if summary["diverged"]:
         console.print(f"Diverged, and left out of the figures: seeds {', '.join(map(str, summary['diverged']))}")
-    for fault, found in summary["diagnosis"].items():
-        share = f"{len(found['seeds'])} of {summary['seeds']} seeds"
-        console.print(f"Diagnosis of {share}: {fault}: {found['seen']}. {found['mend']}")

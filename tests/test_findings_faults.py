@@ -58,6 +58,9 @@ def test_faults_are_told_with_their_seeds_causes_first(subject, silent):
     summary = FINDING.summarise(found)
     assert summary["learning rate too high"]["seeds"] == [4]
     assert summary["learning rate too high"]["seen"].endswith("to 1e+06")
+    _, line, *_ = FINDING.lines(found)
+    assert line.startswith("Diagnosis of 1 of 3 seeds: learning rate too high: the training loss rose from")
+    assert line.endswith("to 1e+06. " + Fault.RATE.mend)
     (table,) = FINDING.show(found)
     leak, rate = table.rows[:2]
     assert leak[:3] == ("test examples stand in training", "3 of 3", "40 of 40 test examples stand in training as well")

@@ -68,6 +68,13 @@ def sections(found: Found, opening: bool) -> list[Section]:
     return [Section(title, "\n\n".join(texts), items) for title, (texts, items) in parts.items()]
 
 
+def lines(found: Found) -> list[str]:
+    """What the terminal is to say of all findings."""
+    return [
+        line for finding in FINDINGS if found[finding.name] is not None for line in finding.lines(found[finding.name])
+    ]
+
+
 def tiles(found: Found) -> list[Tile]:
     """The key figures of all findings."""
     return [

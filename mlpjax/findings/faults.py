@@ -62,6 +62,15 @@ def text(found: Faults) -> str:
     return "" if found.seeds else f"Nothing wrong was seen, in the data and in {found.networks:,} networks."
 
 
+def lines(found: Faults) -> list[str]:
+    """A line for every fault."""
+    return [
+        f"Diagnosis of {len(seeds)} of {found.networks} seeds: {fault.title}: "
+        f"{next(iter(seeds.values())).seen}. {fault.mend}"
+        for fault, seeds in found.seeds.items()
+    ]
+
+
 def show(found: Faults) -> list[Table | Picture]:
     """A row for every fault; nothing where there is none."""
     if not found.seeds:
@@ -86,6 +95,7 @@ FINDING = Finding(
     summarise=summarise,
     show=show,
     text=text,
+    lines=lines,
     applies=lambda subject: True,
     opens=True,
 )

@@ -36,6 +36,8 @@ class Finding(NamedTuple):
     """What was found -> key figures for the head of the page."""
     text: Callable[[Any], str] = lambda found: ""
     """What was found -> a paragraph at the head of its part of the page; may be empty."""
+    lines: Callable[[Any], Sequence[str]] = lambda found: ()
+    """What was found -> lines for the terminal, where it should not wait until the page is read."""
     opens: bool = False
     """Whether its part of the page stands before the results."""
     applies: Callable[[Subject], bool] = any_finite
