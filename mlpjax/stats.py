@@ -214,8 +214,8 @@ def _welch(one: Float[np.ndarray, " seeds"], other: Float[np.ndarray, " others"]
     if min(len(one), len(other)) < 2 or (np.ptp(one) == 0 and np.ptp(other) == 0):
         return None
     parts = np.array([values.var(ddof=1) / len(values) for values in (one, other)])
-    freedom = int(scipy.stats.ttest_ind(one, other, equal_var=False).df)
-    reach = mean_quantile(freedom + 1) * math.sqrt(parts.sum())
+    freedom = parts.sum() ** 2 / (parts**2 / [len(one) - 1, len(other) - 1]).sum()
+    reach = mean_quantile(int(freedom) + 1) * math.sqrt(parts.sum())
     mean = one.mean() - other.mean()
     return float(mean - reach), float(mean + reach)
 
