@@ -12,7 +12,7 @@ from mlpjax.plumbing.compilation import remember_compilations
 from mlpjax.plumbing.devices import use_all_cores
 from mlpjax.plumbing.progress import progress_bar
 from mlpjax.plumbing.runs import Checkpoints
-from mlpjax.recipe import Recipe
+from mlpjax.recipe import Recipe, soft_threshold
 from mlpjax.seeds import Trained, make_members, train_many
 from mlpjax.sweeps import Swept, sweep
 from mlpjax.task import (
@@ -36,6 +36,7 @@ from mlpjax.train import (
     init_state,
     make_train,
     make_train_step,
+    patience,
     steps_per_epoch,
 )
 from mlpjax.typing import Variables
@@ -79,9 +80,11 @@ __all__ = [
     "map_seeds",
     "masked",
     "mean_loss",
+    "patience",
     "progress_bar",
     "regression",
     "remember_compilations",
+    "soft_threshold",
     "steps_per_epoch",
     "sweep",
     "train_many",

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
+import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
 
 from mlpjax.errors import UserError, require_choice
 from mlpjax.losses import Loss, LossName, kernel_mask, loss_of
@@ -171,3 +172,38 @@ def make_optimizer(recipe: Recipe, steps: int) -> optax.GradientTransformationEx
     if recipe.clip is None:
         return optax.with_extra_args_support(make(rate))
     return optax.with_extra_args_support(optax.chain(optax.clip_by_global_norm(recipe.clip), make(rate)))
+
+
+def soft_threshold(rate: optax.Schedule, strength: Number) -> optax.GradientTransformation:
+    """The proximal step of a lasso, which follows the step before it in a chain: weights that it brings to 0 are 0.
+
+    w <- sign(w) max(|w| - rate strength, 0): after a gradient step, the minimiser of |u - w|^2 / 2 + rate strength |u|.
+    After plain gradient descent this minimises loss + strength * sum |w|; after an optimizer that scales its steps, the
+    penalty stands beside the scaled gradient, as AdamW's decay does. Biases and PReLU's alpha are left alone.
+
+    Args:
+        rate: the learning rate as a function of the step, as `Recipe.optimizer` is given it.
+        strength: lambda (>= 0).
+
+    Returns:
+        The transformation, for the end of a chain: `optax.chain(optax.rmsprop(rate), soft_threshold(rate, 0.01))`.
+
+    Source: Daubechies, Defrise and De Mol, An iterative thresholding algorithm for linear inverse problems (2004).
+    """
+
+    def init(_: PyTree) -> optax.ScaleByScheduleState:
+        return optax.ScaleByScheduleState(count=jnp.int32(0))
+
+    def update(
+        updates: PyTree, state: optax.ScaleByScheduleState, params: PyTree | None = None
+    ) -> tuple[PyTree, optax.ScaleByScheduleState]:
+        threshold = rate(state.count) * strength
+
+        def shrink(is_kernel: bool, step: Array, old: Array) -> Array:
+            new = old + step
+            return jnp.sign(new) * jnp.maximum(jnp.abs(new) - threshold, 0.0) - old if is_kernel else step
+
+        shrunk = jax.tree.map(shrink, kernel_mask(params), updates, params)
+        return shrunk, optax.ScaleByScheduleState(count=optax.safe_increment(state.count))
+
+    return optax.GradientTransformation(init, update)

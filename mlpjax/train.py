@@ -154,6 +154,38 @@ Stop = Callable[[Moment], Bool[Array, ""]]
 """Asked after every epoch; True ends the training of this network."""
 
 
+def patience(epochs: int, eval_every: int = 1) -> Stop:
+    """Early stopping: stop when the validation loss has not been lower for so many epochs than at its best.
+
+    Stops after epoch t where t - argmin_(s <= t) loss(s) >= epochs. The network is then the one at the stop; how good
+    it was at its best is in the history.
+
+    Args:
+        epochs: how many, at least 1.
+        eval_every: as in the recipe.
+
+    Returns:
+        What `train_many` takes as `stop`.
+
+    Raises:
+        UserError: fewer than one epoch.
+
+    Source: Prechelt, Early stopping - but when? (1998); Goodfellow, Bengio and Courville, Deep Learning (2016),
+    algorithm 7.1.
+    """
+    if epochs < 1:
+        raise UserError(f"patience {epochs}: give at least 1 epoch")
+
+    def stop(moment: Moment) -> Bool[Array, ""]:
+        if "valid_loss" not in moment.history:
+            raise UserError("patience: the data has no validation split to judge by; hold some examples out")
+        losses = moment.history["valid_loss"]
+        best = jnp.argmin(jnp.where(jnp.isnan(losses), jnp.inf, losses))
+        return moment.epoch - eval_every * best >= epochs
+
+    return stop
+
+
 class Training(NamedTuple):
     """What one network's training has come to."""
 

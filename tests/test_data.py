@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlpjax.data import LOADERS, Split, load
-from mlpjax.data.dataset import stratified_holdout
+from mlpjax.data.dataset import stratified_holdout, with_label_noise
 from mlpjax.errors import UserError
 
 
@@ -54,3 +54,25 @@ def test_an_unknown_option_is_answered_with_the_options_there_are():
         load("mnist5k", n=10)
     with pytest.raises(UserError, match="'idx:DIR' has no option 'directory'; it takes valid"):
         load("idx:somewhere", directory="elsewhere")
+
+
+def test_label_noise_is_a_share_of_wrong_labels_and_a_larger_share_contains_a_smaller():
+    clean = load("mnist1d")
+    wrong = {}
+    for share in (0.1, 0.3):
+        noisy = with_label_noise(clean, share, seed=1)
+        wrong[share] = noisy.train.y != clean.train.y
+        assert wrong[share].sum() == round(share * len(clean.train.y))
+        assert (noisy.valid.y != clean.valid.y).sum() == round(share * len(clean.valid.y))
+        assert set(noisy.train.y) <= set(range(10))
+        np.testing.assert_array_equal(noisy.test.y, clean.test.y)
+    assert wrong[0.3][wrong[0.1]].all()
+    moved = np.bincount((noisy.train.y - clean.train.y)[wrong[0.3]] % 10, minlength=10)
+    assert moved[0] == 0
+    assert moved[1:].min() > 0.5 * moved[1:].mean()  # evenly
+    assert with_label_noise(clean, 0).train.y.tolist() == clean.train.y.tolist()
+
+
+def test_label_noise_that_cannot_be_is_refused():
+    with pytest.raises(UserError, match=r"label noise 1.5: give a share from 0 to 1"):
+        with_label_noise(load("xor", n=4), 1.5)

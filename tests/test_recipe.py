@@ -4,9 +4,10 @@ import jaxtyping
 import numpy as np
 import optax
 import pytest
+from sklearn.linear_model import Lasso
 
 from mlpjax.errors import UserError
-from mlpjax.recipe import Recipe, make_optimizer, make_schedule
+from mlpjax.recipe import Recipe, make_optimizer, make_schedule, soft_threshold
 
 STEPS = 100
 
@@ -121,3 +122,47 @@ def test_what_is_of_no_such_type_is_refused_also_where_types_are_not_checked(mon
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(UserError, match=said):
         Recipe(**arguments)
+
+
+def lasso_by_steps(x, y, strength, rate, steps):
+    """Weights and bias of a linear regression, by gradient steps with soft thresholding."""
+    optimizer = make_optimizer(
+        Recipe(optimizer=lambda rate: optax.chain(optax.sgd(rate), soft_threshold(rate, strength)), learning_rate=rate),
+        steps,
+    )
+
+    def loss(params):
+        return jnp.mean((x @ params["kernel"] + params["bias"] - y) ** 2) / 2
+
+    def step(_, carry):
+        params, state = carry
+        updates, state = optimizer.update(jax.grad(loss)(params), state, params)
+        return optax.apply_updates(params, updates), state
+
+    params = {"kernel": jnp.zeros(x.shape[1]), "bias": jnp.float32(0)}
+    return jax.lax.fori_loop(0, steps, step, (params, optimizer.init(params)))[0]
+
+
+def test_soft_thresholding_finds_the_lasso_that_scikit_learn_finds():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 8)).astype(np.float32)
+    y = x @ np.array([2, -1, 0.5, 0, 0, 0, 0, 0], np.float32) + rng.normal(size=60).astype(np.float32) / 2 + 3
+    theirs = Lasso(alpha=0.2, tol=1e-10).fit(x.astype(float), y)
+    ours = jax.jit(lasso_by_steps, static_argnums=(2, 3, 4))(x, y, 0.2, 0.2, 500)
+    np.testing.assert_allclose(ours["kernel"], theirs.coef_, atol=2e-6)
+    np.testing.assert_allclose(ours["bias"], theirs.intercept_, rtol=1e-5)
+    zeros = np.asarray(ours["kernel"]) == 0
+    assert zeros.tolist() == (theirs.coef_ == 0).tolist()
+    assert 0 < zeros.sum() < 8
+
+
+def test_the_threshold_follows_the_schedule_and_leaves_biases_alone():
+    transformation = soft_threshold(lambda step: jnp.where(step == 0, 0.1, 0.5), 1.0)
+    params = {"kernel": jnp.array([1.0, -0.2]), "bias": jnp.array([0.05])}
+    none = jax.tree.map(jnp.zeros_like, params)
+    state = transformation.init(params)
+    expected = {"kernel": [[-0.1, 0.1], [-0.5, 0.2]], "bias": [[0.0], [0.0]]}
+    for step in range(2):
+        updates, state = transformation.update(none, state, params)
+        for name, values in expected.items():
+            np.testing.assert_allclose(updates[name], values[step], rtol=1e-6)

@@ -1,11 +1,13 @@
 """What a data set is: three splits of examples and targets, kept as NumPy arrays on the host."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Float32, Int, Int32, UInt8
+
+from mlpjax.errors import UserError
 
 
 class Split(NamedTuple):
@@ -84,3 +86,36 @@ def stratified_holdout(
     for label, k in enumerate(share):
         held[rng.permutation(np.flatnonzero(y == label))[:k]] = True
     return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def with_label_noise(dataset: Dataset, share: float | int, seed: int = 0) -> Dataset:
+    """The data set with some wrong labels in training and validation, and the test labels as they are.
+
+    In either split round(share * n) rows, chosen at random, get a label drawn evenly from the other classes.
+
+    Args:
+        dataset: of classes.
+        share: of the rows, in [0, 1].
+        seed: of the draw, >= 0; with one seed the rows of a smaller share are among those of a larger one.
+
+    Returns:
+        The data set, its name with the share in it.
+
+    Raises:
+        UserError: a share outside its range, or targets that are no classes.
+    """
+    if dataset.classes is None:
+        raise UserError(f"label noise: {dataset.name} has no classes to confuse")
+    if not 0 <= share <= 1:
+        raise UserError(f"label noise {share}: give a share from 0 to 1")
+
+    def confused(split: Split, rng: np.random.Generator) -> Split:
+        n, classes = len(split.y), dataset.classes or 0
+        order, shift = rng.permutation(n), rng.integers(1, classes, n)
+        y = np.array(split.y)
+        rows = order[: round(share * n)]
+        y[rows] = (y[rows] + shift[rows]) % classes
+        return split._replace(y=y)
+
+    train, valid = map(confused, (dataset.train, dataset.valid), np.random.default_rng(seed).spawn(2))
+    return replace(dataset, name=f"{dataset.name}, {100 * share:g} % wrong labels", train=train, valid=valid)
