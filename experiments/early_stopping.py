@@ -18,7 +18,7 @@ seed draws, targets with noise, early stopping and the matching ridge by their c
 Command: python experiments/early_stopping.py
 Wall time on two cores: about 8 minutes (estimated); --quick 40 s.
 
-Expected: TO BE MEASURED
+Expected: not measured in full yet, so it has no entry in the ledger.
 """
 
 from collections.abc import Sequence

@@ -17,7 +17,7 @@ Command: python experiments/islr_table.py --data idx:DIR, where DIR holds the fo
 or not, or --data tfds:mnist; or set MLPJAX_MNIST to either. A run that was killed goes on where it was.
 Wall time on two cores: about 40 minutes (estimated, without AVX-512; half of that with it); --quick 40 s, on mnist5k.
 
-Expected: TO BE MEASURED
+Expected: not measured in full yet, so it has no entry in the ledger.
 """
 
 import shutil
