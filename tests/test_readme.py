@@ -32,8 +32,10 @@ def test_python_of_the_readme_runs():
         exec(compile(block, "README.md", "exec"), names)
     assert names["summary"]["mean"] == pytest.approx(names["test_error"].mean())
     assert names["summary"]["max"] < 10
-    assert names["test_loss"].shape == (3, 8)
-    assert (np.sort(names["test_loss"].mean(axis=1))[-1] == names["test_loss"][0].mean()).all()
+    assert names["test_loss"].shape == (3, 2, 8)
+    assert names["test_loss"].mean(axis=(1, 2)).argmax() == 0
+    assert sum(names["shares"].values()) == pytest.approx(1)
+    assert max(names["shares"], key=names["shares"].get) == "learning_rate"
     assert names["curvature"].shape == (8,)
     assert (names["curvature"] > 0).all()
     assert names["accuracy"] > 0.9
