@@ -20,6 +20,7 @@ beginners make them: how faint a fault can be and still be told is not asked.
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,7 +74,7 @@ class Setting(NamedTuple):
 
 def on_training(function: Callable[[Split], Split], dataset: Dataset) -> Dataset:
     """The data set with its training and validation examples changed."""
-    return Dataset(dataset.name, function(dataset.train), function(dataset.valid), dataset.test, dataset.classes)
+    return replace(dataset, train=function(dataset.train), valid=function(dataset.valid))
 
 
 def shuffled(split: Split) -> Split:
@@ -83,9 +84,11 @@ def shuffled(split: Split) -> Split:
 
 def scaled(factor: float, dataset: Dataset) -> Dataset:
     """Pixels as numbers that nobody has scaled to [0, 1], times a factor."""
-    splits = (Split((factor * split.x).astype(np.float32), split.y) for split in (dataset.train, dataset.valid))
-    test = Split((factor * dataset.test.x).astype(np.float32), dataset.test.y)
-    return Dataset(dataset.name, *splits, test, dataset.classes)
+
+    def scale(split: Split) -> Split:
+        return split._replace(x=(factor * split.x).astype(np.float32))
+
+    return replace(dataset, train=scale(dataset.train), valid=scale(dataset.valid), test=scale(dataset.test))
 
 
 def without(classes: tuple[int, ...], split: Split) -> Split:
@@ -98,7 +101,7 @@ def leaking(share: float, dataset: Dataset) -> Dataset:
     """So many of the test digits stand in training, in place of others."""
     count = round(share * len(dataset.test.y))
     train = (np.concatenate([test[:count], own[count:]]) for test, own in zip(dataset.test, dataset.train, strict=True))
-    return Dataset(dataset.name, Split(*train), dataset.valid, dataset.test, dataset.classes)
+    return replace(dataset, train=Split(*train))
 
 
 def silenced(layers: tuple[int, ...], bias: float, params: Params) -> Params:

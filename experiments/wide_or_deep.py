@@ -183,10 +183,6 @@ def digit_claims(trained: dict[int, Trained]) -> list[Claim]:
         )
     beside: Any = {"published": 0, "relation": "below", "source": LECTURE}
     for depth in deeper:
-        better = "On MNIST two hidden layers err less than one of as many parameters." if depth == 2 else ""
-        tamer = (
-            "With as many parameters, more layers regularise: training and test loss lie closer." if depth == 2 else ""
-        )
         claims += [
             Claim.difference(
                 f"digits: test error, depth {depth} above depth {one}",
@@ -194,7 +190,7 @@ def digit_claims(trained: dict[int, Trained]) -> list[Claim]:
                 error(one, "test"),
                 unit="points",
                 among=among,
-                settles=better,
+                settles=BETTER if depth == FEW else "",
                 **beside,
             ),
             Claim.difference(
@@ -203,7 +199,7 @@ def digit_claims(trained: dict[int, Trained]) -> list[Claim]:
                 gap(one),
                 unit="nats",
                 among=among,
-                settles=tamer,
+                settles=TAMER if depth == FEW else "",
                 **beside,
             ),
         ]

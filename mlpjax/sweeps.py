@@ -3,7 +3,6 @@
 import dataclasses
 import inspect
 import itertools
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from types import NoneType, UnionType
@@ -16,7 +15,7 @@ from jaxtyping import Bool, Float, Int, PyTree, Shaped
 
 from mlpjax.data import Dataset
 from mlpjax.errors import UserError, require_choice
-from mlpjax.lift import OnProgress, Store
+from mlpjax.lift import OnProgress, Store, tree_bytes
 from mlpjax.models import Model
 from mlpjax.plumbing.identity import describe
 from mlpjax.recipe import Recipe
@@ -223,7 +222,7 @@ def _programs(
         programs[name].places.append(place)
         for field, value in swept.items():
             programs[name].numbers[field].append(value)
-    return sorted(programs.values(), key=_parameters, reverse=True)
+    return sorted(programs.values(), key=_parameter_bytes, reverse=True)
 
 
 def _check(over: Mapping[str, list[Any]], hints: Mapping[str, Any]) -> None:
@@ -273,7 +272,6 @@ def _column(field: str, values: Sequence[Any]) -> Float[np.ndarray, "settings ..
     return np.array([np.squeeze(value) for value in values], float)
 
 
-def _parameters(program: _Program) -> int:
+def _parameter_bytes(program: _Program) -> int:
     x = jax.ShapeDtypeStruct((1, *program.dataset.train.x.shape[1:]), jnp.float32)
-    form = jax.eval_shape(program.model.init, jax.random.key(0), x).params
-    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(form))
+    return tree_bytes(jax.eval_shape(program.model.init, jax.random.key(0), x).params)

@@ -13,7 +13,7 @@ from rich.console import Console
 from mlpjax.data import Dataset, check, load
 from mlpjax.errors import UserError
 from mlpjax.history import error_metric, summarise_group, tidy
-from mlpjax.models import MLP, ActivationName, BiasName, InitializerName
+from mlpjax.models import MLP, ActivationName, BiasName, InitializerName, count_parameters
 from mlpjax.plumbing.identity import plain
 from mlpjax.plumbing.progress import progress_bar
 from mlpjax.plumbing.runs import Checkpoints, RunFolder, open_run
@@ -111,7 +111,7 @@ def run_widths(widths: WidthSweep, out: Path, command: Sequence[str], console: C
         summaries, frames = [], []
         for width, model, trained in zip(widths.hidden, models, swept.trained, strict=True):
             form = jax.eval_shape(model.init, jax.random.key(0)).params
-            size = {"width": width, "parameters": sum(leaf.size for leaf in jax.tree.leaves(form))}
+            size = {"width": width, "parameters": sum(count_parameters(form))}
             summaries.append(size | summarise_group(trained))
             frame = tidy(trained, widths.recipe.eval_every)
             frames.append(frame.assign(**size)[[*size, *frame.columns]])

@@ -31,8 +31,12 @@ def results_dir(claims: list[Claim], tmp_path: Path) -> Path:
     return folder
 
 
+def page_of(folder: Path) -> str:
+    return ledger(read_all(folder), folder)
+
+
 def test_ledger_shows_every_claim_and_each_figure_once(results_dir: Path) -> None:
-    head, rest = ledger(results_dir).split("## islr\n")
+    head, rest = page_of(results_dir).split("## islr\n")
     narrow, wide = rest.split("## islr_wide\n")
     # By hand: sd 0.016330, n = 4, 5.58 standard errors.
     assert "| Dropout helps. | ≤ 1.8 % | 1.7 [1.654, 1.746] % | **holds** | [islr](#islr) |" in head
@@ -54,7 +58,7 @@ def test_ledger_shows_every_claim_and_each_figure_once(results_dir: Path) -> Non
 
 
 def test_ledger_counts_findings_and_theorems_apart(results_dir: Path) -> None:
-    head = ledger(results_dir).split("## islr\n")[0]
+    head = page_of(results_dir).split("## islr\n")[0]
     assert "10 figures were found: 2 hold, 4 fail, 2 are undecided, and beside 2 nothing" in head
     assert "counted apart: 2 of 2 hold." in head
     assert "at most about 0 of the 6 decided verdicts" in head
@@ -65,20 +69,20 @@ def test_ledger_computes_figures_from_the_values_and_trusts_none(results_dir: Pa
     stated = json.loads(file.read_text())
     for claim in stated["claims"]:
         claim |= {"measured": 0.0, "ci95": [0.0, 0.0], "verdict": "holds"}
-    before = ledger(results_dir)
+    before = page_of(results_dir)
     file.write_text(json.dumps(stated))
-    assert ledger(results_dir) == before
+    assert page_of(results_dir) == before
 
 
 def test_results_of_uncommitted_files_are_refused(results_dir: Path) -> None:
     file = results_dir / "islr.json"
     file.write_text(file.read_text().replace("b942a0a", "b942a0a-dirty"))
     with pytest.raises(UserError, match=r"islr.json was made from files that no commit holds"):
-        ledger(results_dir)
+        page_of(results_dir)
 
 
 def test_ledger_of_nothing(tmp_path: Path) -> None:
-    assert ledger(tmp_path / "absent").startswith("# What the experiments found")
+    assert page_of(tmp_path / "absent").startswith("# What the experiments found")
 
 
 @pytest.mark.parametrize("text", ["{", "{}", '{"claims": [{"name": "a"}]}', "[]"])
@@ -94,7 +98,7 @@ def test_a_file_that_is_no_result_is_named(text: str, results_dir: Path, capsys:
 
 def test_main_writes_the_ledger_beside_the_results(results_dir: Path) -> None:
     main(results_dir)
-    assert (results_dir.parent / "README.md").read_text(encoding="utf-8") == ledger(results_dir)
+    assert (results_dir.parent / "README.md").read_text(encoding="utf-8") == page_of(results_dir)
 
 
 def test_the_table_goes_between_the_marks_of_a_page(results_dir: Path, tmp_path: Path) -> None:
@@ -121,9 +125,10 @@ def test_a_page_without_marks_is_left_alone(text: str, results_dir: Path, tmp_pa
 
 def test_ledger_is_made_from_the_results() -> None:
     committed = (EXPERIMENTS / "README.md").read_text(encoding="utf-8")
-    assert committed == ledger(EXPERIMENTS / "results"), "run: make ledger"
+    found = read_all(EXPERIMENTS / "results")
+    assert committed == ledger(found, EXPERIMENTS / "results"), "run: make ledger"
     readme = (EXPERIMENTS.parent / "README.md").read_text(encoding="utf-8")
-    table = settled(read_all(EXPERIMENTS / "results"), "experiments/README.md")
+    table = settled(found, "experiments/README.md")
     assert readme == with_table(readme, table), "run: make ledger"
 
 

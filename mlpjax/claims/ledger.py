@@ -78,7 +78,17 @@ def _as_stated(claim: dict[str, Any]) -> Claim:
 
 
 def read_all(results_dir: Path) -> dict[str, Results]:
-    """The results of every experiment, by its name; arguments and what raises as for `ledger`."""
+    """The results of every experiment, by its name.
+
+    Args:
+        results_dir: folder of the experiments' results `NAME.json` and `NAME.parquet`; may be empty.
+
+    Returns:
+        The results, in the order of the names.
+
+    Raises:
+        UserError: a file there is not an experiment's results, or is of uncommitted files.
+    """
     return {file.stem: read_results(file) for file in sorted(results_dir.glob("*.json"))}
 
 
@@ -103,20 +113,16 @@ def settled(found: dict[str, Results], page: str = "") -> list[str]:
     )
 
 
-def ledger(results_dir: Path) -> str:
+def ledger(found: dict[str, Results], results_dir: Path) -> str:
     """The claims of every experiment, what was measured, and the verdicts, as one Markdown page.
 
     Args:
-        results_dir: folder of the experiments' results `NAME.json`, `NAME.parquet` and figures `NAME*.png`; may be
-            empty.
+        found: from `read_all`.
+        results_dir: where they are from, with figures `NAME*.png` beside them.
 
     Returns:
         The page; its links are relative to the folder above `results_dir`.
-
-    Raises:
-        UserError: a file there is not an experiment's results, or is of uncommitted files.
     """
-    found = read_all(results_dir)
     page = [HEAD.format(results=results_dir.name), "## What was settled", "", *settled(found), ""]
     page += _count([claim for results in found.values() for claim in results.claims])
     for name, (stated, claims) in found.items():
@@ -202,11 +208,12 @@ def main(results_dir: tyro.conf.Positional[Path] = Path("experiments/results"), 
     """
     place = results_dir.parent / "README.md"
     try:
-        page = ledger(results_dir)
+        found = read_all(results_dir)
+        page = ledger(found, results_dir)
         write_atomically(place, lambda file: file.write(page.encode()))
         if readme is not None:
-            link = f"{place.parent.name}/{place.name}"
-            text = with_table(readme.read_text(encoding="utf-8"), settled(read_all(results_dir), link))
+            table = settled(found, f"{place.parent.name}/{place.name}")
+            text = with_table(readme.read_text(encoding="utf-8"), table)
             write_atomically(readme, lambda file: file.write(text.encode()))
     except (UserError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
