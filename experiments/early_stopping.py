@@ -16,9 +16,13 @@ the best of five on validation data. The quadratic: weights drawn at random for 
 seed draws, targets with noise, early stopping and the matching ridge by their closed forms, over times from 1 to 10^5.
 
 Command: python experiments/early_stopping.py
-Wall time on two cores: about 8 minutes (estimated); --quick 40 s.
+Wall time on two cores: about 15 minutes (estimated); --quick 40 s.
 
-Expected: not measured in full yet, so it has no entry in the ledger.
+Expected (a trial of 4 seeds at 64 units; not measured in full yet, so it has no entry in the ledger): with right
+labels stopping after some 35 epochs changes no error that 4 seeds could show, and saves a quarter of the time. With 20
+and 40 % wrong labels the error is 7 and 18 points lower than at the end, 10.2 and 13.7 %, for 60 and 76 % less time.
+The best ridge is not told apart from that. For least squares the largest ratio of the risks is 1.42, and at their best
+times the two are within 1 %.
 """
 
 from collections.abc import Sequence

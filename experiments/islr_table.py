@@ -232,6 +232,8 @@ def draw(found: dict[str, Trained], choices: dict[str, Choice], discriminant: fl
         axes.errorbar(choice.strengths, mean, [mean - low, high - mean], color=COLOURS[name], marker="o", capsize=4)
         axes.axvline(choice.best, color="black", ls="--", lw=1.2)
         axes.set(xscale="log", xlabel=f"strength of {name}", ylabel="error on held-out digits (%)", title=name)
+        axes.set_xticks(choice.strengths, [f"{strength:g}" for strength in choice.strengths])
+        axes.minorticks_off()
         if name == LASSO:
             axes.set_title("lasso; beside the points: weights that are 0", fontsize=12)
             for strength, height, share in zip(choice.strengths, mean, choice.zeros.mean(axis=1), strict=True):
