@@ -16,7 +16,7 @@ students the global minima are valleys, which gradient descent approaches ever m
 stops below a loss of 0.001, and only students above that are polished, with 200 of the others.
 
 Command: python experiments/spurious_minima.py    (10,000 seeds for each of the ten shapes)
-Wall time on two cores: about 18 minutes (1,357 s with other work on the machine; 10,000 students of 10 a little over
+Wall time on two cores: about 18 minutes (1,459 s with other work on the machine; 10,000 students of 10 a little over
 four of these); --quick 40 s.
 
 Expected: the published rates, 0.3, 5.5, 12.6, 21.8 and 34.6 % for k = 6 to 10, within their own 95 % intervals of some
@@ -307,19 +307,19 @@ def draw_rates(catalogues: list[tuple[Shape, list[Entry]]], path: Path) -> None:
     """How often a spurious minimum is found, and how good the distinct ones are."""
     figure = Figure(figsize=(12, 5.6))
     axes, losses = figure.subplots(1, 2)
-    styles = {0: ("k students", figures.BLUE, "o"), 1: ("k + 1 students", figures.VERMILLION, "s")}
-    for extra, (label, colour, marker) in styles.items():
+    styles = {0: ("k students", figures.BLUE, "o", "right"), 1: ("k + 1 students", figures.VERMILLION, "s", "left")}
+    for extra, (label, colour, marker, side) in styles.items():
         own = [pair for pair in catalogues if pair[0].students == pair[0].teachers + extra]
         counts = [(len(shape.spurious), shape.seeds) for shape, _ in own]
         figures.draw_shares(
             axes, [shape.teachers for shape, _ in own], counts, label=label, color=colour, marker=marker
         )
         for shape, entries in own:
-            x = shape.teachers + 0.3 * (extra - 0.5)
+            x = shape.teachers + 0.1 * (extra - 0.5)
             for entry in entries:
                 loss = shape.polished.loss[shape.spurious[entry.members[0]]]
                 losses.scatter(x, loss, color=colour, marker=marker, alpha=0.6)
-                losses.annotate(f" {len(entry.members):,}", (x, loss), va="center", color=colour)
+                losses.annotate(f"  {len(entry.members):,}  ", (x, loss), ha=side, va="center", color=colour)
     teachers = sorted({shape.teachers for shape, _ in catalogues})
     published = [(RATES[k], RUNS) for k in teachers]
     style = {"label": "k students, published (1,000 seeds)", "color": "black", "marker": "D", "ls": ""}
