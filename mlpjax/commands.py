@@ -22,6 +22,7 @@ from mlpjax.plumbing.files import write_atomically
 from mlpjax.plumbing.processes import ALONE, join
 from mlpjax.report import figures
 from mlpjax.study import Study, default_folder, run_study
+from mlpjax.trackers import TrackerName
 from mlpjax.widths import WidthSweep, run_widths
 
 _REGISTRY = ConstructorRegistry()
@@ -74,6 +75,7 @@ def study(
     coordinator: str | None = None,
     processes: int | None = None,
     process: int | None = None,
+    track: tuple[TrackerName, ...] = (),
 ) -> None:
     """Train one network from many seeds, look at the landscape they end in, and write a report.
 
@@ -87,12 +89,15 @@ def study(
             folder; auto under Slurm, Open MPI, Kubernetes or on Cloud TPU. None: this process alone.
         processes: How many processes there are; the cluster knows under auto.
         process: Which of them this is, from 0 on; the cluster knows under auto.
+        track: Where the curves of training go as well, as they come: tensorboard (files in the run's folder, which
+            tensorboard --logdir shows) or wandb (Weights & Biases; with WANDB_MODE=offline in the run's folder).
     """
     if coordinator is None and not processes is process is None:
         raise UserError("--processes and --process: give --coordinator HOST:PORT of process 0 as well")
     with join(coordinator, processes, process) if coordinator else nullcontext(ALONE) as group:
         console = Console(quiet=group.index > 0)
-        run_study(config, out or default_folder("study", config), ["mlpjax", *sys.argv[1:]], console, group)
+        folder = out or default_folder("study", config)
+        run_study(config, folder, ["mlpjax", *sys.argv[1:]], console, group, track)
 
 
 def widths(

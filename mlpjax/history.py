@@ -22,7 +22,7 @@ def tidy(trained: Trained, eval_every: int) -> pd.DataFrame:
     """
     frames = []
     for name, values in trained.history.items():
-        split, metric = _parts(name)
+        split, metric = parts(name)
         evaluations = values.shape[1]
         frames.append(
             pd.DataFrame(
@@ -38,7 +38,7 @@ def tidy(trained: Trained, eval_every: int) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def _parts(name: str) -> tuple[str, str]:
+def parts(name: str) -> tuple[str, str]:
     """Split and metric of a history's name; no split where it has none."""
     split, _, metric = name.partition("_")
     return (split, metric) if split in ("train", "valid", "test") else ("", name)
@@ -64,7 +64,7 @@ def summarise_group(trained: Trained) -> dict[str, Any]:
     kept = ~trained.diverged
     finals = {}
     for name, values in trained.history.items():
-        split, metric = _parts(name)
+        split, metric = parts(name)
         if not split:
             continue
         final = values[kept, -1]

@@ -23,6 +23,9 @@ from mlpjax.plumbing.processes import ALONE, Group
 
 OnProgress: TypeAlias = Callable[[int, int], None]
 """Told what is done and what there is to do."""
+OnState: TypeAlias = Callable[[Int[np.ndarray, " networks"], int, PyTree], None]
+"""Told the places of the networks under way, the periods behind them, and their states, which have a row for each (and
+may have more rows, of copies)."""
 CACHE_BYTES = 2**20
 """On a CPU what a step of one chunk touches stays below this."""
 MEMORY_SHARE = 0.5
@@ -125,6 +128,7 @@ def run(
     identity: Mapping[str, str] | None = None,
     group: Group = ALONE,
     on_progress: OnProgress = lambda done, total: None,
+    on_state: OnState | None = None,
 ) -> tuple[PyTree, Float[np.ndarray, "members times"]]:
     """Do one network's work for many: part after part, each from start to finish.
 
@@ -142,6 +146,7 @@ def run(
         identity: all else that decides a result, by name; `shared` and the versions are added. Goes with a store.
         group: the processes that share the parts among them; several need a store that all of them see.
         on_progress: told what is done and what there is to do, about once a second.
+        on_state: told as often how far this process's networks have come.
 
     Returns:
         The results on the host, stacked along a leading axis (with a store, read-only arrays that stay on disk until
@@ -160,7 +165,8 @@ def run(
         raise UserError("no networks to work on: give at least one")
     if store is None:
         parts = _Parts(count, "", chunk, group)
-        results = [result for _, result in _run_parts(work, members, shared, parts, None, group, on_progress)]
+        done = _run_parts(work, members, shared, parts, None, group, on_progress, on_state)
+        results = [result for _, result in done]
         found = jax.tree.map(lambda *leaves: np.concatenate(leaves), *results)
         return found["result"], found["seconds"]
 
@@ -182,7 +188,12 @@ def run(
     if group.agree(len(missing)):
         parts = _Parts(len(missing), _plan(missing, wanted), chunk, group)
         own = jax.tree.map(lambda leaf: leaf[missing], members)
-        for name, result in _run_parts(work, own, shared, parts, store, group, on_progress):
+
+        def on_missing(rows: Int[np.ndarray, " networks"], periods: int, state: PyTree) -> None:
+            if on_state:
+                on_state(missing[rows], periods, state)
+
+        for name, result in _run_parts(work, own, shared, parts, store, group, on_progress, on_missing):
             form = jax.tree.map(lambda leaf: 0, result["result"])
             store.save(name, _to_arrays(result | {"row": wanted[missing][parts.rows[name]]}))
         group.barrier()
@@ -260,6 +271,7 @@ def _run_parts(
     store: Store | None,
     group: Group,
     on_progress: OnProgress,
+    on_state: OnState | None,
 ) -> Any:
     """Yield this process's share of the parts, each with its name, as it is done."""
     each = max(1, work.periods)
@@ -271,9 +283,11 @@ def _run_parts(
         networks, partial = len(parts.rows[name]), f"{name}-partial-{parts.size}"
         if store is None or name not in store:
 
-            def on_period(periods: int, done: int = done, networks: int = networks) -> None:
+            def on_period(periods: int, state: PyTree, done: int = done, name: str = name) -> None:
                 group.check()
-                on_progress(done + periods * networks, total)
+                on_progress(done + periods * len(parts.rows[name]), total)
+                if on_state:
+                    on_state(parts.rows[name], periods, state)
 
             rows = np.minimum(np.arange(parts.size) + parts.rows[name][0], _rows(members) - 1)
             own = jax.tree.map(lambda leaf, rows=rows: leaf[rows], members)
@@ -341,7 +355,7 @@ class _Lifted:
 
 
 def _run_part(
-    lifted: _Lifted, own: PyTree, store: Store | None, name: str, on_period: Callable[[int], None]
+    lifted: _Lifted, own: PyTree, store: Store | None, name: str, on_period: Callable[[int, PyTree], None]
 ) -> tuple[PyTree, Float[np.ndarray, " times"]]:
     """Take one part from its start, or from its checkpoint, to the end, and time it."""
     own = lifted.spread(own)
@@ -361,7 +375,7 @@ def _run_part(
             seconds[done + 1 : until + 1] = elapsed / (until - done)
             lifted.block = max(1, min(2 * lifted.block, int(BLOCK_SECONDS * (until - done) / elapsed)))
             done = until
-            on_period(done)
+            on_period(done, state)
             if store and time.perf_counter() - saved > CHECKPOINT_SECONDS:
                 store.save(name, _to_arrays((state, seconds, done)))
                 saved = time.perf_counter()

@@ -30,6 +30,10 @@ SNAPSHOTS = "snapshots"
 MakeTask: TypeAlias = Callable[..., Task]
 """(model, recipe, training split) -> task; `make_task`, or around it a wrapper such as `augmented`. Where networks have
 arrays of their own, these are a fourth argument."""
+OnHistory: TypeAlias = Callable[
+    [Int[np.ndarray, " networks"], dict[str, Float[np.ndarray, "networks evaluations"]]], None
+]
+"""Told the places of the networks that are being trained, and their history so far, without seconds."""
 
 
 class Member(NamedTuple):
@@ -208,6 +212,7 @@ def train_many(
     store: Store | None = None,
     group: Group = ALONE,
     on_progress: OnProgress = lambda done, total: None,
+    on_history: OnHistory | None = None,
 ) -> Trained:
     """Train one network from every seed.
 
@@ -232,6 +237,7 @@ def train_many(
         store: keeps results as they come; what it has is not trained again, and seeds that it has not are added.
         group: the processes that share the networks among them; several need a store that all of them see.
         on_progress: told what is done and what there is to do, in periods of one network, about once a second.
+        on_history: told as often how networks get on that this process trains.
 
     Returns:
         The trained networks in the order of `seeds`. One that diverges does no harm to the others.
@@ -288,6 +294,10 @@ def train_many(
             "stopped_at": now.stopped_at,
         }
 
+    def on_state(places: Int[np.ndarray, " networks"], periods: int, now: Training) -> None:
+        if on_history:
+            on_history(places, {n: np.asarray(v)[: len(places), : periods + 1] for n, v in now.history.items()})
+
     data = Splits(dataset.train, dataset.valid, dataset.test)
     first, own_recipe = task_of(jax.tree.map(lambda leaf: leaf[0], members._replace(sweep={})))
     check_fit(model, own_recipe, first, dataset)
@@ -309,6 +319,7 @@ def train_many(
         identity=identity,
         group=group,
         on_progress=on_progress,
+        on_state=on_state,
     )
     stopped_at = found["stopped_at"] if stop else None
     history = found["history"] | {"seconds": seconds}

@@ -32,6 +32,7 @@ from mlpjax.report.study_page import study_page
 from mlpjax.report.tables import SUMMARY_HEADER, summary_rows
 from mlpjax.seeds import Trained, train_many
 from mlpjax.task import make_task
+from mlpjax.trackers import TrackerName, tracking
 from mlpjax.train import check_fit
 
 
@@ -88,7 +89,12 @@ def default_folder(command: str, config: Any) -> Path:
 
 
 def run_study(
-    study: Study, out: Path, command: Sequence[str], console: Console, processes: Group = ALONE
+    study: Study,
+    out: Path,
+    command: Sequence[str],
+    console: Console,
+    processes: Group = ALONE,
+    trackers: Sequence[TrackerName] = (),
 ) -> dict[str, Any] | None:
     """Train, look and report; what the folder has already is not done again.
 
@@ -98,6 +104,7 @@ def run_study(
         command: what the user typed, for the report and to say how to go on.
         console: where to say what happens.
         processes: they train the networks together; process 0 alone looks and reports.
+        trackers: where process 0 also sends the curves of training.
 
     Returns:
         The summary, as in `summary.json`; None in the other processes.
@@ -112,7 +119,7 @@ def run_study(
     print_table(console, "The data", [], facts)
     with say_how_to_go_on(out, command, console), open_run(out, plain(study), processes) as run:
         if processes.index:
-            _train(study, dataset, run, console, processes)
+            _train(study, dataset, run, console, processes, ())
             return None
         samples = None
         if dataset.classes is not None:
@@ -120,7 +127,7 @@ def run_study(
             samples = Picture("samples", "Samples", sheet, "Training examples of every class.", "Training examples")
             run.write("figures/samples.png", sheet)
             console.print(f"Samples of it: {out / 'figures/samples.png'}\n", soft_wrap=True)
-        trained = _train(study, dataset, run, console, processes)
+        trained = _train(study, dataset, run, console, processes, trackers)
         subject = Subject(
             study.model, study.recipe, dataset, trained, study.freeze, study.grid, run.path / "checkpoints" / "findings"
         )
@@ -155,9 +162,20 @@ def run_study(
     return summary
 
 
-def _train(study: Study, dataset: Dataset, run: RunFolder, console: Console, processes: Group) -> dict[str, Trained]:
+def _train(
+    study: Study,
+    dataset: Dataset,
+    run: RunFolder,
+    console: Console,
+    processes: Group,
+    trackers: Sequence[TrackerName],
+) -> dict[str, Trained]:
     """Train both groups as one; a control is the same program with its initial draw multiplied by zero."""
-    with progress_bar(f"{study.seeds} random and {study.controls} all-zero starts", console=console) as on_progress:
+    every = study.recipe.eval_every
+    with (
+        tracking(trackers, run.path, plain(study), study.random_seeds, every) as curves,
+        progress_bar(f"{study.seeds} random and {study.controls} all-zero starts", console=console) as on_progress,
+    ):
         networks = train_many(
             study.model,
             study.recipe,
@@ -170,9 +188,11 @@ def _train(study: Study, dataset: Dataset, run: RunFolder, console: Console, pro
             store=run.checkpoints(),
             group=processes,
             on_progress=on_progress,
+            on_history=curves.on_history,
         )
-    networks = lose_exploded(networks, study.recipe.eval_every)
-    groups = {"random": networks.select(slice(study.seeds))}
+        networks = lose_exploded(networks, every)
+        groups = {"random": networks.select(slice(study.seeds))}
+        curves.finish(groups["random"])
     if study.controls:
         groups["zero"] = networks.select(slice(study.seeds, None))
     return groups

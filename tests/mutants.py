@@ -44,6 +44,7 @@ TESTS = {
             "minima",
             "mode_connectivity",
             "permutations",
+            "signals",
             "symmetries",
             "symmetry_breaking",
             "trajectory",

@@ -31,6 +31,23 @@ def test_what_is_not_finite_leaves_the_others_alone() -> None:
     np.testing.assert_allclose(values[[0, 2]], np.linalg.eigvalsh(matrices[[0, 2]]), atol=1e-5)
 
 
+def test_where_lapack_gives_up_the_opposite_order_has_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which matrices LAPACK gives up on depends on the machine: here on those whose first entry is the largest."""
+    lapack = jnp.linalg.eigh
+
+    def gives_up(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
+        values, vectors = lapack(matrix)
+        lost = jnp.where(matrix[0, 0] == matrix.max(), jnp.nan, 1.0)
+        return values * lost, vectors * lost
+
+    monkeypatch.setattr(jnp.linalg, "eigh", gives_up)
+    matrix = symmetric(3, 5, 5)
+    matrix[0, 0] = 9
+    values, vectors = eigh(jnp.asarray(matrix))
+    np.testing.assert_allclose(values, np.linalg.eigvalsh(matrix), atol=1e-5)
+    np.testing.assert_allclose(vectors * values[None] @ vectors.T, matrix, atol=1e-5)
+
+
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="an accelerator takes them all at once")
 def test_lapack_is_never_asked_for_a_batch() -> None:
     solve = one_by_one(jnp.linalg.solve)

@@ -31,7 +31,7 @@ SMALL = [
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     out = tmp_path_factory.mktemp("study") / "run"
-    main([*SMALL, "--epochs", "4", "--out", str(out)])
+    main([*SMALL, "--epochs", "4", "--out", str(out), "--track", "tensorboard"])
     return out
 
 
@@ -56,6 +56,10 @@ def test_a_run_is_the_folder_that_others_rely_on(finished):
     for name in ("train_loss", "test_loss", "train_error", "test_error"):
         assert summary[name].keys() == {"mean", "sd", "min", "median", "max", "ci95"}
     assert (finished / "checkpoints").is_dir()
+    curves = {path.name for path in (finished / "events").iterdir()}
+    assert curves == {*(f"seed {seed}" for seed in range(5)), "mean over seeds"} | {
+        f"95 % interval, {end}" for end in ("low", "high")
+    }
     training = ("samples", "learning_curves", "final_loss", "hidden_units")
     landscape = ("surface", "profiles", "trajectory", "spectra", "barriers")
     names = {f"{name}.png" for name in training + landscape}
