@@ -118,6 +118,12 @@ def test_the_element_that_is_found_is_the_one_that_was_planted():
         np.testing.assert_allclose(back.factor * units.factor[back.order], 1.0, rtol=1e-4)
 
 
+def test_one_hidden_layer_is_found_in_the_first_pass_and_the_second_finds_nothing_more():
+    model = MLP((10, 8, 3), "gelu", bias="same")
+    params = jax.jit(lambda key: model.init(key).params)(KEY)
+    assert match(model, params, move(random_element(jax.random.key(1), model), params), KEY).passes == 2
+
+
 def test_restarts_help_and_the_same_key_gives_the_same_match():
     model = MLP((2, 12, 12, 12, 2), "tanh", bias="same")
     a, b = model.init(KEY).params, model.init(jax.random.key(1)).params
@@ -126,7 +132,7 @@ def test_restarts_help_and_the_same_key_gives_the_same_match():
     assert more < once < distance(a, b)
 
 
-def test_a_network_matches_itself_in_one_pass():
+def test_a_network_is_nearest_to_itself_as_it_is():
     model = MLP((5, 7, 6, 2), "gelu")
     params = model.init(KEY).params
     found = match(model, params, params, KEY)

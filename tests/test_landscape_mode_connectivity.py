@@ -114,6 +114,9 @@ def test_a_bend_starts_where_it_is_told_to(curve):
     high = {"x": jnp.float32(0.5), "y": jnp.float32(4)}
     few = fit_curve(loss, LEFT, RIGHT, NOISE, jax.random.key(0), curve, steps=1, learning_rate=1e-6, bend=high)
     np.testing.assert_allclose([few["x"], few["y"]], [0.5, 4], atol=1e-5)
+    away = {"x": jnp.float32(3), "y": jnp.float32(2)}
+    few = fit_curve(loss, LEFT, away, NOISE, jax.random.key(0), curve, steps=1, learning_rate=1e-6)
+    np.testing.assert_allclose([few["x"], few["y"]], [1, 1], atol=1e-5)  # half-way where it is told nothing
     bend = fit_curve(loss, LEFT, RIGHT, NOISE, jax.random.key(0), curve, steps=3000, learning_rate=0.05, bend=high)
     np.testing.assert_allclose([bend["x"], bend["y"]], [0, height], atol=0.05)
     with pytest.raises(UserError, match=r"y is \(\) in one and \(2,\) in the other"):
