@@ -29,19 +29,20 @@ measured, for every pair, at the width where the other half of the pairs has its
 Command: python experiments/rebasin.py --data idx:DIR, where DIR holds the four files of MNIST in idx format, .gz or
 not, or --data tfds:mnist; or set MLPJAX_MNIST to either. --quick takes mnist5k for both, of which nothing was
 published.
-Wall time on two cores: about 30 minutes (estimated); --quick 45 s.
+Wall time on two cores: about 30 minutes (3,143 s with other work on the machine); --quick 45 s.
 
-Expected: after 10 epochs the barrier fell from 1.05 nats of train loss to 0.020, with an interval from 0.018 to 0.022
-over 15 pairs, so that "about 0" stayed undecided there; on the test loss from 0.93 to 0.005. That of the error fell
-from 10 points to 0.5 on the training digits, and from 7 to 0.2 on the others. After 5 epochs 0.045 nats were left on
-the train loss, so it was still on its way down. Rescaling makes no difference: 0.020 and 0.022 nats on two pairs, 0.022
-and 0.025 with permutations alone. Planted elements are all found. With three hidden layers that takes two to three
-passes, fewer than published: the layers next to the input and the output are found at once, and a layer between them as
-soon as a neighbour is, so that the first pass finds all unless it begins in the middle (2 + 1/3 passes). The number
-grows with the depth: 2 with one hidden layer, 3.8 with eight. Two trained networks, whose units have no exact partners,
-take about 20. The barrier does rise with the width and then fall, but its peak, at 8 units, is two doublings below the
-width that just fits, 32: it is highest where networks still fall a little short (train loss 0.1). After matching it
-only falls, from 0.7 nats to 0.001.
+Expected: the barrier falls from 1.11 nats of train loss to 0.005, with an interval from 0.001 to 0.008 over 5 pairs,
+and on the test loss from 0.95 to 0.006. That of the error falls from 29 points to 0.2 on the training digits, and from
+26 to 0.3 on the others; before matching it is above 15 points for every pair, but so unlike from pair to pair (18 to
+55) that 5 pairs leave its mean undecided. It takes the long training: after 5 epochs 0.045 nats were left after
+matching, after 10 epochs 0.020; there rescaling made no difference (0.020 and 0.022 nats on two pairs, 0.022 and 0.025
+with permutations alone). Planted elements are all found. With three hidden layers that takes two to three passes,
+fewer than published: the layers next to the input and the output are found at once, and a layer between them as soon
+as a neighbour is, so that the first pass finds all unless it begins in the middle (2 + 1/3 passes). The number grows
+with the depth: 2 with one hidden layer, 3.7 with eight. Two trained networks, whose units have no exact partners, take
+about 14. The barrier does rise with the width and then fall, but its peak, at 8 units, is two doublings below the width
+that just fits, 32: it is highest where networks still fall a little short (train loss 0.1). After matching it only
+falls, from 0.7 nats to 0.001.
 """
 
 import itertools

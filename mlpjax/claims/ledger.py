@@ -29,10 +29,6 @@ and *new* where nothing was published. What is claimed of *every seed* fails by 
 
 MARKS = "<!-- claims: made by make ledger -->", "<!-- end of claims -->"
 """Lines of a page between which the table of claims stands."""
-OLDER = (
-    "These are of a run that did not keep the value of every seed: the intervals are percentile bootstraps as the run "
-    "stated them, which are too narrow for few seeds."
-)
 
 
 class Results(NamedTuple):
@@ -56,8 +52,6 @@ def read_results(file: Path) -> Results:
     """
     try:
         stated = json.loads(file.read_bytes())
-        if not file.with_suffix(".parquet").exists():
-            return Results(stated, [_as_stated(claim) for claim in stated["claims"]])
         values = by_claim(pd.read_parquet(file.with_suffix(".parquet")))
         nothing = np.empty((1, 0))
         claims = [Claim.from_json(claim, values.get(claim["name"], nothing)) for claim in stated["claims"]]
@@ -67,14 +61,6 @@ def read_results(file: Path) -> Results:
     if revision.endswith("-dirty"):
         raise UserError(f"{file} was made from files that no commit holds ({revision}): commit them and run it again")
     return Results(stated, claims)
-
-
-def _as_stated(claim: dict[str, Any]) -> Claim:
-    fields = {key: value for key, value in claim.items() if key != "verdict"}
-    ci95 = None if claim["ci95"] is None else tuple(claim["ci95"])
-    source = "" if claim["tolerance"] is None else "see the experiment"
-    kept = {"statistic": "mean", "tolerance_source": source, "values": np.empty((1, 0))}
-    return Claim(**fields | kept | {"ci95": ci95})
 
 
 def read_all(results_dir: Path) -> dict[str, Results]:
@@ -128,8 +114,7 @@ def ledger(found: dict[str, Results], results_dir: Path) -> str:
     for name, (stated, claims) in found.items():
         page += ["", f"## {name}", "", f"{stated['seconds']:,.0f} s on {stated['device']}: `{stated['command']}`"]
         page += ["", f"**{TOO_FEW}**"] * stated["quick"]
-        page += ["", OLDER] * (not results_dir.joinpath(f"{name}.parquet").exists())
-        if shared := stated.get("shared"):
+        if shared := stated["shared"]:
             page += ["", f"All seeds share {shared}: the intervals are conditional on it."]
         page += [line for note in stated["config"].get("notes", []) for line in ("", f"Note: {note}")]
         page += [
