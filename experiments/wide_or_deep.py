@@ -206,9 +206,9 @@ def digit_claims(trained: dict[int, Trained]) -> list[Claim]:
     return claims
 
 
-def unexplained(trained: Trained) -> np.ndarray:
-    """Mean squared error over the variance of the test targets, in %, of every seed."""
-    return 100 * (1 - trained.history["test_r2"][:, -1].astype(float))
+def unexplained(trained: Trained, split: str = "test") -> np.ndarray:
+    """Mean squared error over the variance of the split's targets, in %, of every seed."""
+    return 100 * (1 - trained.history[f"{split}_r2"][:, -1].astype(float))
 
 
 def product_claims(factors: int, trained: dict[int, Trained]) -> list[Claim]:
@@ -218,8 +218,17 @@ def product_claims(factors: int, trained: dict[int, Trained]) -> list[Claim]:
     one, *deeper = trained
     name = f"product of {factors}"
     claims = [
-        Claim.mean(f"{name}, depth {depth}: not explained", values, unit="%", among=among)
-        for depth, values in rest.items()
+        claim
+        for depth, network in trained.items()
+        for claim in (
+            Claim.mean(f"{name}, depth {depth}: not explained", rest[depth], unit="%", among=among),
+            Claim.mean(
+                f"{name}, depth {depth}: not explained in training",
+                unexplained(network, "train"),
+                unit="%",
+                among=among,
+            ),
+        )
     ]
     for depth in deeper:
         claims.append(
@@ -323,7 +332,9 @@ def draw(
     middle.set_title(f"product, {PRODUCT_BUDGET:,} parameters")
     for axes in (left, middle):
         axes.locator_params(axis="x", integer=True)
-        axes.legend()
+    left.legend()
+    middle.set_ylim(top=10 * middle.get_ylim()[1])  # room for the legend
+    middle.legend(loc="upper center", ncols=3, columnspacing=1)
     for activation, factors in signals.items():
         low, mean, high = mean_band(factors.T)
         style: dict[str, Any] = {"color": COLOURS[activation], "marker": "o", "label": activation}
@@ -372,7 +383,7 @@ def settle(
         "digits": [equal_widths(dataset.features, dataset.outputs, depth, DIGITS_BUDGET) for depth in depths[0]],
         "products of 4": [equal_widths(4, 1, depth, PRODUCT_BUDGET) for depth in depths[1]],
     }
-    return claims, {"data": dataset.name, "networks": networks, "epochs": epochs}
+    return claims, {"networks": networks, "epochs": epochs}
 
 
 def body(seeds: int, quick: bool, out: Path, data: str) -> tuple[list[Claim], dict[str, Any]]:

@@ -110,9 +110,12 @@ def test_claims_by_known_figures_and_the_figure(experiment: ModuleType) -> None:
     assert (better.measured, better.verdict) == (pytest.approx(-1, abs=1e-3), "holds")
     worse = claims["digits: test loss above training loss, depth 2 more than depth 1"]
     assert (worse.measured, worse.verdict) == (pytest.approx(0.1, abs=1e-4), "fails")
-    products = {1: trained(test_r2=0.5, test_loss=0.5), 2: trained(test_r2=0.9, test_loss=0.1)}
-    first, second, apart = experiment.product_claims(4, products)
-    assert [first.measured, second.measured, apart.measured] == pytest.approx([50, 10, -40], abs=1e-2)
+    products = {
+        1: trained(test_r2=0.5, train_r2=0.7, test_loss=0.5),
+        2: trained(test_r2=0.9, train_r2=0.95, test_loss=0.1),
+    }
+    measured = [claim.measured for claim in experiment.product_claims(4, products)]
+    assert measured == pytest.approx([50, 30, 10, 5, -40], abs=1e-2)
     factors = np.sqrt(np.array(experiment.VARIANCES) / 2)[:, None] * rng.normal(1, 1e-3, (1, seeds))
     signals = {"relu": factors, "tanh": factors, "sigmoid": factors / 4}
     claims = {claim.name: claim for claim in experiment.signal_claims(experiment.VARIANCES, signals)}
