@@ -23,7 +23,7 @@ A noise level is as good as He's start, in one seed, where its error and those o
 point above the mean of He's; the median over seeds is claimed.
 
 Command: python experiments/symmetry_breaking.py
-Wall time on two cores: about 3 minutes (211 s with other work on the machine); --quick 40 s.
+Wall time on two cores: about 3 minutes (156 s); --quick 40 s.
 
 Expected: noise of 1e-8 breaks the tie, and costs only time: some 12 steps for each tenth of noise with ReLU and tanh
 units. The theory says 11.58; of the excess of 0.45 for tanh a half comes from its slower directions, a tenth from the
