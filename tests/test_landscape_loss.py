@@ -11,6 +11,7 @@ from mlpjax.landscape.loss import (
     mean_over_batches,
     require_finite_loss,
     require_same_form,
+    whole_loss,
 )
 from mlpjax.task import classification, mean_loss
 
@@ -47,6 +48,19 @@ def test_a_mean_over_batches_is_the_mean(n, batch_size):
     )
     np.testing.assert_allclose(found["x"], x.mean(axis=0), atol=1e-6)
     np.testing.assert_allclose(found["yy"], np.mean(x[:, 0] ** 2), atol=1e-6)
+
+
+@pytest.mark.parametrize(("batch_size", "seen"), [(None, {10}), (4, {4, 2}), (10, {10})])
+def test_a_whole_loss_sees_as_many_examples_at_a_time_as_it_is_told(batch_size, seen):
+    sizes = set()
+
+    def loss(params, rows):
+        sizes.add(len(rows.y))
+        return mean_loss(TASK)(params, rows)
+
+    found = whole_loss(loss, PARAMS, pixels(), batch_size)
+    np.testing.assert_allclose(found, evaluate(TASK, Variables(PARAMS), pixels())["loss"], rtol=1e-6)
+    assert sizes == seen
 
 
 def test_networks_of_two_forms_are_refused_by_name():

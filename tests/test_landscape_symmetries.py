@@ -18,6 +18,7 @@ from mlpjax.landscape.symmetries import (
     canonical,
     distinct_units,
     equal_up_to_symmetry,
+    invariance_of,
     random_element,
 )
 from mlpjax.models import MLP, dense_layers
@@ -31,6 +32,12 @@ TOLERANCES = {"float32": 2e-5, "float64": 1e-12}
 def assert_close(found, expected, rtol):
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(one, other, rtol=rtol, atol=rtol * max(1.0, np.abs(other).max()))
+
+
+@pytest.mark.parametrize(("name", "flips"), [("tanh", True), ("sigmoid", False)])
+def test_without_biases_only_a_flip_that_moves_none_is_left(name, flips):
+    assert invariance_of(MLP((2, 3, 1), name, bias="same")).flip is not None
+    assert (invariance_of(MLP((2, 3, 1), name, bias="none")).flip is not None) == flips
 
 
 @pytest.mark.parametrize("name", [name for name in ACTIVATIONS if name != "step"])
