@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple, TypeAlias
 
@@ -153,6 +153,34 @@ def wilson_ci(successes: Number, trials: int) -> Interval:
     low, high = ((centre + side) / (1 + z**2 / trials) for side in (-reach, reach))
     # Rounding must not part the interval from a rate of 0 or 1.
     return float(min(max(low, 0.0), rate)), float(max(min(high, 1.0), rate))
+
+
+def jackknife(
+    statistic: Callable[[Real[np.ndarray, "*rows some"]], Number], values: Real[np.ndarray, "*rows seeds"]
+) -> Float[np.ndarray, " seeds"]:
+    """What each seed adds to a figure that only many seeds have, such as a share of a variance.
+
+    n T - (n - 1) T_j, with T the figure of all n seeds and T_j that without seed j: of a mean these are the values
+    themselves. Their mean is the figure with its bias of order 1 / n taken away, and `mean_ci` of them its interval.
+
+    Args:
+        statistic: of values with any number of seeds as their last axis; smooth in them (no median, no maximum).
+        values: the seeds along the last axis.
+
+    Returns:
+        One number for each seed, in the unit of the statistic; a share may lie outside of 0 and 1.
+
+    Raises:
+        ValueError: fewer than three seeds, of which one cannot be left out.
+
+    Source: Tukey, Bias and confidence in not-quite large samples, Annals of Mathematical Statistics 29 (1958); Efron
+        and Tibshirani, An Introduction to the Bootstrap (1993), chapter 11.
+    """
+    seeds = values.shape[-1]
+    if seeds < 3:
+        raise ValueError(f"{seeds} seeds: the jackknife leaves one out, and needs at least 3")
+    without = [statistic(np.delete(values, seed, axis=-1)) for seed in range(seeds)]
+    return seeds * np.float64(statistic(values)) - (seeds - 1) * np.array(without, np.float64)
 
 
 class Difference(NamedTuple):

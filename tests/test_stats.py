@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from mlpjax.stats import (
     difference,
     holm,
+    jackknife,
     mean_band,
     mean_ci,
     mean_quantile,
@@ -149,6 +150,26 @@ def test_holm_by_hand() -> None:
     # Smallest first: 0.01 x 4, 0.02 x 3, 0.03 x 2 and no less, 0.6 x 1.
     assert holm([0.03, 0.01, 0.6, 0.02]) == pytest.approx([0.06, 0.04, 0.6, 0.06])
     assert holm([0.5, 0.9]) == [1.0, 1.0]
+
+
+def test_the_jackknife_gives_back_what_adds_up_and_takes_the_bias_of_a_variance_away() -> None:
+    values = NORMAL[0]
+    np.testing.assert_allclose(jackknife(np.mean, values), values)
+    np.testing.assert_allclose(jackknife(np.var, values).mean(), values.var(ddof=1))
+
+
+def test_the_jackknife_s_error_is_the_textbook_s() -> None:
+    """Of a ratio of means, whose error is also known by linearisation; seeds are the last axis."""
+    x, y = values = np.random.default_rng(5).normal([[3.0], [5.0]], 0.1, size=(2, 2000))
+    found = jackknife(lambda some: some[0].mean() / some[1].mean(), values)
+    linear = (x - x.mean() / y.mean() * y) / y.mean()
+    np.testing.assert_allclose(found - found.mean(), linear, atol=1e-3 * linear.std())
+    np.testing.assert_allclose(found.mean(), x.mean() / y.mean(), rtol=1e-4)
+
+
+def test_the_jackknife_of_two_seeds_is_refused() -> None:
+    with pytest.raises(ValueError, match="2 seeds: the jackknife"):
+        jackknife(np.mean, NORMAL[:, :2])
 
 
 @pytest.mark.parametrize("paired", [True, False])
