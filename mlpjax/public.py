@@ -37,6 +37,7 @@ from mlpjax.train import (
     make_train,
     make_train_step,
     patience,
+    sampled_rows,
     steps_per_epoch,
 )
 from mlpjax.typing import Variables
@@ -84,6 +85,7 @@ __all__ = [
     "progress_bar",
     "regression",
     "remember_compilations",
+    "sampled_rows",
     "soft_threshold",
     "steps_per_epoch",
     "sweep",

@@ -125,6 +125,20 @@ def epoch_order(
     return rows.reshape(steps, batch_size), weight.reshape(steps, batch_size)
 
 
+def sampled_rows(keys: Keys, examples: int, size: int) -> Int[Array, " size"]:
+    """The training examples that a network draws for itself, where the recipe has a `sample_size`.
+
+    Args:
+        keys: the network's.
+        examples: how many there are to draw from, at least 1.
+        size: how many it draws, without replacement; at most `examples`.
+
+    Returns:
+        Their rows in the training split. What no row names, the network never saw.
+    """
+    return permutation(keys.sample, examples)[:size]
+
+
 class Moment(NamedTuple):
     """A network in the middle of its training, as it is shown to `observe` and `stop`."""
 
@@ -281,7 +295,7 @@ def make_train(
         data = jax.tree.map(jnp.asarray, data)
         if recipe.sample_size is None:
             return data
-        rows = permutation(keys.sample, data.train.y.shape[0])[: recipe.sample_size]
+        rows = sampled_rows(keys, data.train.y.shape[0], recipe.sample_size)
         return data._replace(train=Split(data.train.x[rows], data.train.y[rows]))
 
     def look(

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import chex
@@ -25,6 +26,7 @@ from mlpjax.train import (
     init_state,
     make_train,
     make_train_step,
+    sampled_rows,
     steps_per_epoch,
 )
 from mlpjax.typing import Variables
@@ -234,6 +236,18 @@ def test_each_network_draws_its_own_sample_of_the_examples():
     expected = evaluate(classification(model, recipe), progress.state.variables, own)["loss"]
     np.testing.assert_allclose(progress.history["train_loss"][-1], expected, rtol=1e-6)
     assert progress.state.step == 2
+
+
+def test_a_sample_is_trained_on_as_if_nothing_else_were_there():
+    """To the bit: the rows that `sampled_rows` names, and no others."""
+    model, recipe = MLP((3, 3)), Recipe(batch_size=5, epochs=2, sample_size=10, learning_rate=0.1)
+    keys, task = make_keys(4), classification(model, recipe)
+    rows = sampled_rows(keys, 50, 10)
+    assert len(np.unique(rows)) == 10
+    few = Split(DATA.train.x[rows], DATA.train.y[rows])
+    sampled = make_train(task, recipe)(keys, DATA)
+    alone = make_train(task, dataclasses.replace(recipe, sample_size=None))(keys, DATA._replace(train=few))
+    chex.assert_trees_all_equal(sampled.state.params, alone.state.params)
 
 
 def test_keys_of_all_purposes_and_seeds_differ():
