@@ -11,7 +11,7 @@ Peers: PyTorch eager, with tensors in memory and an index_select a batch, and wi
 Flax module and an optax optimizer under jit(vmap(scan)), 8 and 64 networks; scikit-learn's MLPClassifier.
 
 Command: python benchmarks/against_peers.py    (needs pip install 'mlpjax[peers]'; torch.compile needs a C++ compiler)
-Wall time on two cores: about 20 minutes; --quick about two.
+Wall time on two cores: about 20 minutes; --quick about a minute.
 
 Expect a factor of several against one network at a time. A peer cannot be beaten by more than its own distance from the
 machine's rate, for which see roofline.py.
