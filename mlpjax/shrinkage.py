@@ -1,6 +1,6 @@
-"""What is left of a least-squares fit when descent stops early, and under a ridge: in closed form, by direction.
+"""What is left of a least-squares fit when descent stops early, under a ridge, and under dropout: in closed form.
 
-Throughout the loss is |y - X w|^2 / (2 n), in the directions of its Hessian X'X / n with curvatures s_i; a fit is
+Throughout the loss is |y - X w|^2 / (2 n). In the directions of its Hessian X'X / n, with curvatures s_i, a fit is
 w_i = k_i w*_i, with w* the minimiser and k_i the share of it that is kept.
 """
 
@@ -89,3 +89,43 @@ def risk(
     arXiv:1810.10082, section 3.
     """
     return float(np.sum((1 - kept) ** 2 * truth**2 + noise * kept**2 / curvatures))
+
+
+def ridge_of_dropout(x: Float[np.ndarray, "n features"], rate: float) -> Float[np.ndarray, " features"]:
+    """The ridge that dropout of the inputs is: strength_j = rate / (1 - rate) mean_i x_ij^2.
+
+    With m_j = 0 at the rate, else 1 / (1 - rate), independently,
+    E |y - (X * m) w|^2 / (2 n) = |y - X w|^2 / (2 n) + sum_j strength_j w_j^2 / 2.
+
+    Args:
+        x: the inputs.
+        rate: probability of dropping an input, in [0, 1).
+
+    Returns:
+        One strength for each feature, for `ridge_fit`; rate / (1 - rate) for all where their mean square is 1.
+
+    Source: Srivastava et al., JMLR 15 (2014), section 9.1; Wager, Wang and Liang, arXiv:1307.1493.
+    """
+    strengths: Float[np.ndarray, " features"] = rate / (1 - rate) * np.mean(x**2, axis=0)
+    return strengths
+
+
+def ridge_fit(
+    x: Float[np.ndarray, "n features"], y: Float[np.ndarray, " n"], strength: float | Float[np.ndarray, " features"]
+) -> Float[np.ndarray, " features"]:
+    """The weights of least |y - X w|^2 / (2 n) + sum_j strength_j w_j^2 / 2: (X'X / n + diag(strength))^-1 X'y / n.
+
+    Args:
+        x, y: inputs and targets, with no intercept.
+        strength: one for all features, or one for each, >= 0.
+
+    Returns:
+        The weights.
+
+    Raises:
+        numpy.linalg.LinAlgError: without a penalty, features that depend on each other.
+
+    Source: Hastie, Tibshirani and Friedman, The Elements of Statistical Learning (2009), section 3.4.1.
+    """
+    n, features = x.shape
+    return np.linalg.solve(x.T @ x / n + strength * np.eye(features), x.T @ y / n)

@@ -1,4 +1,6 @@
-"""Early stopping and ridge on a quadratic: the closed forms against training, least squares, and one another."""
+"""Early stopping, ridge and dropout in least squares: the closed forms against training, fits, and one another."""
+
+import itertools
 
 import jax
 import numpy as np
@@ -6,7 +8,15 @@ import pytest
 import scipy.optimize
 
 from mlpjax import MLP, Dataset, Recipe, Split, train_many
-from mlpjax.shrinkage import RISK_RATIO, equal_ridge, kept_by_descent, kept_by_ridge, risk
+from mlpjax.shrinkage import (
+    RISK_RATIO,
+    equal_ridge,
+    kept_by_descent,
+    kept_by_ridge,
+    ridge_fit,
+    ridge_of_dropout,
+    risk,
+)
 
 RATE, STEPS, N = 0.1, 40, 50
 
@@ -69,3 +79,33 @@ def test_the_greatest_ratio_of_the_risks() -> None:
 
     found = scipy.optimize.minimize_scalar(lambda x: -ratio(x), bounds=(0.1, 10), method="bounded")
     assert round(-found.fun, 2) == RISK_RATIO
+
+
+def test_ridge_fit_is_least_squares_with_a_row_more_for_each_penalty(problem: tuple[np.ndarray, ...]) -> None:
+    x, y = problem[0], problem[1][:, 0]
+    strengths = np.array([0.1, 0.0, 2.0, 0.5])
+    longer = np.concatenate([x, np.diag(np.sqrt(N * strengths))]), np.concatenate([y, np.zeros(4)])
+    np.testing.assert_allclose(ridge_fit(x, y, strengths), np.linalg.lstsq(*longer, rcond=None)[0], rtol=1e-12)
+    curvatures = problem[2]
+    np.testing.assert_allclose(
+        ridge_fit(x, y, 0.3), fit((x, y[:, None], *problem[2:]), kept_by_ridge(curvatures, 0.3))[:, 0]
+    )
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3, 0.8])
+def test_dropout_of_inputs_is_its_ridge(problem: tuple[np.ndarray, ...], rate: float) -> None:
+    """The mean loss over all sixteen masks, at any weights."""
+    x, y, weights = problem[0], problem[1][:, 0], np.array([1.0, -2.0, 0.5, 3.0])
+    expected = 0.0
+    for kept in itertools.product((False, True), repeat=4):
+        probability = np.prod(np.where(kept, 1 - rate, rate))
+        expected += probability * np.sum((y - x @ np.where(kept, weights / (1 - rate), 0.0)) ** 2) / (2 * N)
+    found = np.sum((y - x @ weights) ** 2) / (2 * N) + ridge_of_dropout(x, rate) @ weights**2 / 2
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_dropout_does_not_ask_for_the_units_of_a_feature(problem: tuple[np.ndarray, ...]) -> None:
+    """As least squares, and unlike an ordinary ridge."""
+    x, y, scale = problem[0], problem[1][:, 0], np.array([10.0, 0.1, 3.0, 1.0])
+    one, other = (ridge_fit(z, y, ridge_of_dropout(z, 0.4)) for z in (x, x * scale))
+    np.testing.assert_allclose(other * scale, one, rtol=1e-9)
