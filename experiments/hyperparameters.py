@@ -21,7 +21,7 @@ source that does not vary is one draw for all, so the variance of a group is tha
 networks have the same test digits: in the paper the test data vary, too.
 
 Command: python experiments/hyperparameters.py
-Wall time on two cores: about 7 minutes (estimated); --quick 40 s.
+Wall time on two cores: about 8 minutes (estimated); --quick 40 s.
 
 Expected (from trials of 2 to 8 seeds, and of 16 networks in a group; not measured in full yet, so it has no entry in
 the ledger): the base point errs on 6.6 % with a standard deviation of 0.5 points over seeds; 256 units bring 5.8 %, SGD
@@ -60,7 +60,7 @@ ALL = "all"
 SETTING = "setting"
 PARTS = {SETTING: VERMILLION, SEED: BLUE, REST: SKY}
 DECK = "STAT 453 (2025), L09, Diagnosing loss curves"
-PAPER = "Bouthillier et al., arXiv:2103.03098, figure 1"
+PAPER = "Bouthillier et al., arXiv:2103.03098"
 TUNED = "The learning rate, its schedule and the initialiser all affect the training curve."
 SAMPLED = {
     "initialisation": "Which digits it learns makes a network's test error vary more than its initialisation does.",
