@@ -128,7 +128,7 @@ def run(
     identity: Mapping[str, str] | None = None,
     group: Group = ALONE,
     on_progress: OnProgress = lambda done, total: None,
-    on_state: OnState | None = None,
+    on_state: OnState = lambda places, periods, state: None,
 ) -> tuple[PyTree, Float[np.ndarray, "members times"]]:
     """Do one network's work for many: part after part, each from start to finish.
 
@@ -190,8 +190,7 @@ def run(
         own = jax.tree.map(lambda leaf: leaf[missing], members)
 
         def on_missing(rows: Int[np.ndarray, " networks"], periods: int, state: PyTree) -> None:
-            if on_state:
-                on_state(missing[rows], periods, state)
+            on_state(missing[rows], periods, state)
 
         for name, result in _run_parts(work, own, shared, parts, store, group, on_progress, on_missing):
             form = jax.tree.map(lambda leaf: 0, result["result"])
@@ -271,7 +270,7 @@ def _run_parts(
     store: Store | None,
     group: Group,
     on_progress: OnProgress,
-    on_state: OnState | None,
+    on_state: OnState,
 ) -> Any:
     """Yield this process's share of the parts, each with its name, as it is done."""
     each = max(1, work.periods)
@@ -286,8 +285,7 @@ def _run_parts(
             def on_period(periods: int, state: PyTree, done: int = done, name: str = name) -> None:
                 group.check()
                 on_progress(done + periods * len(parts.rows[name]), total)
-                if on_state:
-                    on_state(parts.rows[name], periods, state)
+                on_state(parts.rows[name], periods, state)
 
             rows = np.minimum(np.arange(parts.size) + parts.rows[name][0], _rows(members) - 1)
             own = jax.tree.map(lambda leaf, rows=rows: leaf[rows], members)

@@ -188,7 +188,7 @@ def _train(
             store=run.checkpoints(),
             group=processes,
             on_progress=on_progress,
-            on_history=curves.on_history,
+            on_history=curves.on_history if trackers else None,
         )
         networks = lose_exploded(networks, every)
         groups = {"random": networks.select(slice(study.seeds))}

@@ -127,6 +127,8 @@ class Curves:
 
     def finish(self, trained: Trained) -> None:
         """Send what was not sent yet, and the mean over the networks that did not diverge with its 95 % interval."""
+        if not self._trackers:
+            return
         history = {name: values for name, values in trained.history.items() if name != "seconds"}
         self.on_history(np.arange(len(trained.seeds)), history)
         kept = ~trained.diverged
