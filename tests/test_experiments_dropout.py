@@ -170,7 +170,9 @@ def test_experiment_keeps_the_contract(
     ]
 
     with pytest.raises(SystemExit, match="2"):
-        run_experiment("dropout", "", experiment.body, 3, 3, ["--quick", "--seeds", "1"], full_mnist=True)
+        run_experiment(
+            "dropout", "", experiment.body, 3, 3, ["--quick", "--seeds", "1", "--out", str(tmp_path)], full_mnist=True
+        )
 
     full: dict[str, Claim] = {claim.name: claim for claim in experiment.claims_of_published(found, published=True)}
     assert [full[f"course as published: test accuracy {which} dropout"].published for which in ("without", "with")] == [
