@@ -241,7 +241,7 @@ def examine(setting: Setting, dataset: Dataset, seeds: range) -> Outcome:
     before = check_before(dataset, check(dataset), task)
     found: list[list[Diagnosis]] = diagnose(before, trained, *signs, chance_of(dataset))
     first = [diagnoses[0].fault if diagnoses else None for diagnoses in found]
-    return Outcome(first, 100 * (1 - trained.history["test_accuracy"][:, -1]))
+    return Outcome(first, trained.error()[:, -1])
 
 
 def claims_of(found: dict[Fault | None, list[Outcome]]) -> list[Claim]:

@@ -131,11 +131,6 @@ class Linear(NamedTuple):
     """Relative distance of the mean loss over all masks from the loss with the penalty, [seeds, rates]."""
 
 
-def error(swept: Swept, split: str = "test") -> np.ndarray:
-    """In %, by epoch."""
-    return 100 * (1 - swept.history[f"{split}_accuracy"].astype(float))
-
-
 def gains(values: np.ndarray) -> np.ndarray:
     """How much lower each rate makes something than none, of [widths, rates, ...]."""
     return np.asarray(values[:, :1] - values[:, 1:])
@@ -175,7 +170,7 @@ def train_published(dataset: Dataset, part: int, seeds: int, out: Path) -> dict[
             what, over = f"{name} network {how} training", {"dropout": [(0.0,) * len(rates), rates]}
             rows.append(run(what, model, recipe, digits, over, seeds, out))
         for split, errors in found.items():
-            errors.append([error(swept, split)[..., -1] for swept in rows])
+            errors.append([swept.error(split)[..., -1] for swept in rows])
     return {split: np.array(errors) for split, errors in found.items()}
 
 
@@ -188,7 +183,7 @@ def train_map(
     swept = run("map", MLP(layers[0]), recipe, dataset, {"widths": layers, "dropout": rates}, seeds, out)
     at = [time // recipe.eval_every for time in times]
     gap = swept.history["valid_loss"][:, 0] - swept.history["train_loss"][:, 0]
-    return Map(widths, rates, times, error(swept)[..., at], gap[..., at])
+    return Map(widths, rates, times, swept.error()[..., at], gap[..., at])
 
 
 def train_both(dataset: Dataset, width: int, epochs: int, seeds: int, out: Path) -> np.ndarray:
@@ -198,9 +193,8 @@ def train_both(dataset: Dataset, width: int, epochs: int, seeds: int, out: Path)
     over = {"dropout": (0.0, HALF)}
     whole = run("to the end", model, recipe, noisy, over, seeds, out)
     early = run("patience", model, recipe, noisy, over, seeds, out, stop=patience(PATIENCE))
-    best = early.history["valid_loss"].argmin(axis=-1)
-    stopped = np.take_along_axis(error(early), best[..., None], axis=-1)[..., 0]
-    return np.stack([error(whole)[..., -1], stopped], axis=1)
+    stopped = early.stack(lambda trained: trained.error()[range(seeds), trained.best_evaluation])
+    return np.stack([whole.error()[..., -1], stopped], axis=1)
 
 
 def layer_means(dataset: Dataset, seeds: int) -> np.ndarray:

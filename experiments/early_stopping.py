@@ -69,11 +69,6 @@ class Group(NamedTuple):
     diverged: np.ndarray
 
 
-def test_error(swept: Swept) -> np.ndarray:
-    """In %, by epoch."""
-    return 100 * (1 - swept.history["test_accuracy"].astype(float))
-
-
 def train(dataset: Dataset, widths: Sequence[int], noise: Sequence[float], seeds: int, epochs: int) -> Group:
     """Train every width at every share of wrong labels: to the end, with patience, and under ridges."""
     recipe = Recipe(batch_size=BATCH, epochs=epochs)
@@ -89,15 +84,12 @@ def train(dataset: Dataset, widths: Sequence[int], noise: Sequence[float], seeds
 
     whole, early = run("to the end", {}), run("patience", {}, stop=patience(PATIENCE))
     penalised = run("ridge", {"ridge": RIDGES})
-    curves, loss = (
-        test_error(whole),
-        np.where(np.isnan(early.history["valid_loss"]), np.inf, early.history["valid_loss"]),
-    )
-    kept = np.take_along_axis(test_error(early), loss.argmin(axis=-1)[..., None], axis=-1)[..., 0]
+    curves = whole.error()
+    kept = early.stack(lambda trained: trained.error()[range(seeds), trained.best_evaluation])
     times = [swept.history["seconds"][..., 1:].sum(axis=-1) for swept in (whole, early)]
     stops = early.stack(lambda trained: trained.stopped_at)
     best = penalised.final("valid_loss").mean(axis=-1).argmin(axis=-1)
-    chosen = np.take_along_axis(test_error(penalised)[..., -1], best[..., None, None], axis=2)[:, :, 0]
+    chosen = np.take_along_axis(penalised.error()[..., -1], best[..., None, None], axis=2)[:, :, 0]
     return Group(
         curves[..., -1],
         kept,

@@ -127,7 +127,7 @@ def measure(dataset: Dataset, seeds: int, epochs: tuple[int, ...]) -> Spectra:
         largest, residuals, gauss_newton, gauss_newton_residuals, density = map_seeds(
             curvature, (keys, trained.snapshots), dataset.train, chunk=1, on_progress=on_progress
         )
-    error = 100 * (1 - trained.history["test_accuracy"][:, -1].astype(float))
+    error = trained.error()[:, -1]
     return Spectra(largest, residuals, gauss_newton, gauss_newton_residuals, density, error)
 
 

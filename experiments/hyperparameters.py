@@ -142,7 +142,7 @@ def knobs(dataset: Dataset, epochs: int) -> dict[str, Knob]:
 def test_error(trained: Trained) -> np.ndarray:
     """Of every network at the end, in %."""
     trained.require_finite()
-    return 100 * (1 - trained.history["test_accuracy"][:, -1].astype(float))
+    return trained.error()[:, -1]
 
 
 def training_curve(trained: Trained) -> np.ndarray:

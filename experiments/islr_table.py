@@ -118,7 +118,7 @@ def choose(
                 store=lambda program, name=name: keep(f"{name}-{program}"),
                 on_progress=on_progress,
             )
-        error = 100 * (1 - swept.final("valid_accuracy").astype(float))
+        error = swept.error("valid")[..., -1]
         best = strengths[name][int(error.mean(axis=1).argmin())]
         choices[name] = Choice(strengths[name], error, best, swept.stack(zeros))
     return choices
@@ -160,7 +160,7 @@ def claims_of(
     found: dict[str, Trained], choices: dict[str, Choice], discriminant: float, published: bool
 ) -> list[Claim]:
     """Every error beside the published one, and what the regularisation is worth."""
-    error = {name: 100 * (1 - trained.history["test_accuracy"][:, -1].astype(float)) for name, trained in found.items()}
+    error = {name: trained.error()[:, -1] for name, trained in found.items()}
     finite = {name: ~trained.diverged for name, trained in found.items()}
 
     def beside(name: str) -> dict[str, Any]:
@@ -205,7 +205,7 @@ def draw(found: dict[str, Trained], choices: dict[str, Choice], discriminant: fl
     table, *panels = figure.subplots(1, 3, width_ratios=[1.5, 1, 1])
     names = [DROPOUT, RIDGE, LASSO, PLAIN, LOGISTIC]
     for height, name in enumerate(names):
-        values = 100 * (1 - found[name].history["test_accuracy"][~found[name].diverged, -1:])
+        values = found[name].error()[~found[name].diverged, -1:]
         table.plot(values, np.full(len(values), height), "|", color=GREEN, alpha=0.5, ms=12)
         if len(values):
             table.plot(values.mean(), height, "o", color=GREEN, ms=8, label="ours: mean" if height == 0 else None)

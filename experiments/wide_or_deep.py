@@ -171,7 +171,7 @@ def digit_claims(trained: dict[int, Trained]) -> list[Claim]:
     among = ~np.any([network.diverged for network in trained.values()], axis=0)
 
     def error(depth: int, split: str) -> np.ndarray:
-        return 100 * (1 - trained[depth].history[f"{split}_accuracy"][:, -1].astype(float))
+        return trained[depth].error(split)[:, -1]
 
     def gap(depth: int) -> np.ndarray:
         history = trained[depth].history
@@ -324,7 +324,7 @@ def draw(
     figure = Figure(figsize=(18, 5.6))
     left, middle, right = figure.subplots(1, 3)
     for split, colour in (("test", VERMILLION), ("train", BLUE)):
-        errors = {d: 100 * (1 - t.history[f"{split}_accuracy"][:, -1].astype(float)) for d, t in digits.items()}
+        errors = {d: t.error(split)[:, -1] for d, t in digits.items()}
         draw_depths(left, errors, color=colour, label=split)
     left.set(xlabel="hidden layers", ylabel="error (%)", title=f"MNIST, {DIGITS_BUDGET:,} parameters")
     left.set_ylim(bottom=0)

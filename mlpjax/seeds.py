@@ -176,6 +176,15 @@ class Trained(NamedTuple):
         losses = [values for name, values in self.history.items() if name.endswith("_loss")]
         return ~np.isfinite(np.concatenate(losses, axis=1)).all(axis=1)
 
+    def error(self, split: str = "test") -> Float[np.ndarray, "networks evaluations"]:
+        """Share of a split's examples, in %, that each network gets wrong: 100 (1 - accuracy)."""
+        return 100 * (1 - self.history[f"{split}_accuracy"].astype(float))
+
+    @property
+    def best_evaluation(self) -> Int[np.ndarray, " networks"]:
+        """Where in the history the validation loss is lowest, first of all: the network that early stopping keeps."""
+        return np.asarray(self.history["valid_loss"].argmin(axis=1))
+
     def require_finite(self) -> None:
         """Refuse networks that diverged, where every one is needed.
 

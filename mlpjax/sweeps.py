@@ -65,6 +65,11 @@ class Swept:
         found: np.ndarray = self.stack(lambda trained: trained.history[name][:, -1])
         return found
 
+    def error(self, split: str = "test") -> Float[np.ndarray, "*grid seeds evaluations"]:
+        """Share of a split's examples, in %, that each network gets wrong."""
+        found: np.ndarray = self.stack(lambda trained: trained.error(split))
+        return found
+
     def at(self, **setting: Any) -> Trained:
         """The networks of one setting.
 

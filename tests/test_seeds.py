@@ -14,7 +14,7 @@ from mlpjax.keys import Keys, make_keys
 from mlpjax.models import MLP, Functions, from_linen
 from mlpjax.plumbing.runs import Checkpoints
 from mlpjax.recipe import Recipe
-from mlpjax.seeds import apply_sweep, make_members, train_many
+from mlpjax.seeds import Trained, apply_sweep, make_members, train_many
 from mlpjax.task import augmented, classification, make_task, masked
 from mlpjax.train import Observe, Splits, make_train
 from mlpjax.typing import Variables
@@ -366,6 +366,13 @@ def test_seeds_stop_each_for_itself_and_are_not_taken_for_diverged():
         np.testing.assert_allclose(stopped.history["train_loss"][row, -1], losses[row, at], rtol=1e-4)
     assert -1 not in expected
     assert (stopped.history["seconds"][:, 2 * max(expected) + 2 :] == 0).all()  # of a block that doubles in length
+
+
+def test_errors_are_in_percent_and_early_stopping_keeps_the_lowest_validation_loss():
+    history = {"test_accuracy": np.float32([[0.1, 0.75], [0.5, 0.98]]), "valid_loss": np.float32([[2, 1], [1, 1]])}
+    found = Trained(np.arange(2), {}, history)
+    np.testing.assert_allclose(found.error(), [[90, 25], [50, 2]], atol=1e-5)
+    assert found.error()[range(2), found.best_evaluation].tolist() == [pytest.approx(25), pytest.approx(50)]
 
 
 def test_regression_is_trained_on_floats():

@@ -64,6 +64,7 @@ def test_settings_are_paired_by_their_seeds(swept: mlpjax.Swept) -> None:
     start = swept.history["test_loss"][:, 0, :, :, 0]
     same(start, np.broadcast_to(start[:1, :1], start.shape))
     assert len(np.unique(start)) == 3
+    same(swept.error("train")[..., 0], 100 * (1 - swept.history["train_accuracy"][..., 0].astype(float)))
 
 
 def test_without_numbers_it_is_bit_for_bit_train_many() -> None:
