@@ -276,7 +276,7 @@ def sample_sheet(dataset: Dataset) -> Figure:
         classes are shown.
     """
     x, y = (np.asarray(part) for part in dataset.train)
-    classes = np.unique(y)[:12]
+    classes = np.unique(y)[:12].tolist()
     if dataset.features == 2:
         figure = Figure(figsize=(6.4, 5.4))
         axes = figure.subplots()
@@ -309,7 +309,7 @@ def sample_sheet(dataset: Dataset) -> Figure:
     figure = Figure(figsize=(11, 0.72 * len(classes)))
     axes = figure.subplots()
     axes.imshow(mosaic, cmap="gray_r", interpolation="nearest")
-    axes.set_yticks(np.arange(len(classes)) * (height + 2) + height / 2, labels=map(dataset.class_name, classes))
+    axes.set_yticks(np.arange(len(classes)) * (height + 2) + height / 2, labels=[*map(dataset.class_name, classes)])
     axes.set_xticks([])
     axes.tick_params(left=False)
     axes.spines[:].set_visible(False)
