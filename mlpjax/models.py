@@ -1,6 +1,6 @@
 """Models: what gives outputs for inputs. The multilayer perceptron, any Flax module, any two functions.
 
-The only module that knows Flax.
+Beside `vgg` the only module that knows Flax.
 """
 
 import itertools

@@ -1,7 +1,7 @@
 """The names that `mlpjax` offers; the package imports this module when one of them is first wanted."""
 
 from mlpjax.activations import Activation
-from mlpjax.data import Dataset, Split, load
+from mlpjax.data import Dataset, Files, Split, load
 from mlpjax.deformation import Deformation
 from mlpjax.errors import UserError
 from mlpjax.keys import Keys, make_keys
@@ -49,6 +49,7 @@ __all__ = [
     "Checkpoints",
     "Dataset",
     "Deformation",
+    "Files",
     "Functions",
     "Keys",
     "Loss",

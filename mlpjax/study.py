@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 
 from mlpjax import findings
-from mlpjax.data import Dataset, check, load
+from mlpjax.data import Dataset, Files, check, load
 from mlpjax.diagnosis import exploded, lose_exploded
 from mlpjax.errors import UserError
 from mlpjax.findings.subject import Subject
@@ -41,7 +41,9 @@ class Study:
     """Train one network from many seeds, look at the landscape they end in, and write a report."""
 
     data: str = "mnist5k"
-    """Data set: mnist5k, xor, mnist1d, idx:DIR (four idx files, such as full MNIST) or tfds:NAME."""
+    """Data set: mnist5k, xor, mnist1d, idx:DIR (four idx files, such as full MNIST) or tfds:NAME; or files of your own:
+    folder:DIR (images, one folder a class; a zip or tar archive, too), csv:FILE (numbers, or names of images) or
+    npz:FILE (arrays x and y)."""
     seeds: int = 64
     """Networks that start at random, each from a seed of its own."""
     first_seed: int = 0
@@ -57,6 +59,7 @@ class Study:
     """Points along each side of the loss surface; an odd number, so that the network is in the middle."""
     model: MLP = dataclasses.field(default_factory=MLP)
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
+    files: Files = dataclasses.field(default_factory=Files)
 
     def __post_init__(self) -> None:
         for field, low in (("seeds", 1), ("first_seed", 0), ("controls", 0), ("grid", 3)):
@@ -113,7 +116,7 @@ def run_study(
         UserError: the data, the network or the folder cannot be used.
         KeyboardInterrupt: after saving what is done, and saying how to go on.
     """
-    dataset = load(study.data)
+    dataset = load(study.data, **({} if study.files == Files() else {"files": study.files}))
     check_fit(study.model, study.recipe, make_task(study.model, study.recipe, dataset.train), dataset)
     facts = check(dataset).table()
     print_table(console, "The data", [], facts)
@@ -121,6 +124,8 @@ def run_study(
         if processes.index:
             _train(study, dataset, run, console, processes, ())
             return None
+        if dataset.class_names:
+            run.write_json("classes.json", dict(enumerate(dataset.class_names)))
         samples = None
         if dataset.classes is not None:
             sheet = png(sample_sheet(dataset))

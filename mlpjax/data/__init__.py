@@ -1,4 +1,4 @@
-"""Where arrays come from: generated, packaged, idx files, TensorFlow Datasets; all checked at the door."""
+"""Where arrays come from: generated, packaged, one's own files, TensorFlow Datasets; all checked at the door."""
 
 from collections.abc import Callable
 from inspect import signature
@@ -6,19 +6,26 @@ from typing import Any
 
 from mlpjax.data.check import Facts, check, require_usable
 from mlpjax.data.dataset import Dataset, Split
+from mlpjax.data.files import Files
+from mlpjax.data.folder import read_folder
 from mlpjax.data.generated import make_mnist1d, make_xor
 from mlpjax.data.idx import read_idx
+from mlpjax.data.npz import read_npz
 from mlpjax.data.packaged import read_mnist5k
+from mlpjax.data.table import read_csv
 from mlpjax.data.tfds import read_tfds
 from mlpjax.errors import UserError, require_choice
 
-__all__ = ["LOADERS", "Dataset", "Facts", "Split", "check", "load", "require_usable"]
+__all__ = ["LOADERS", "Dataset", "Facts", "Files", "Split", "check", "load", "require_usable"]
 
 LOADERS: dict[str, Callable[..., Dataset]] = {
     "mnist5k": read_mnist5k,
     "xor": make_xor,
     "mnist1d": make_mnist1d,
     "idx:DIR": read_idx,
+    "csv:FILE": read_csv,
+    "folder:DIR": read_folder,
+    "npz:FILE": read_npz,
     "tfds:NAME": read_tfds,
 }
 
@@ -27,7 +34,7 @@ def load(spec: str, **options: Any) -> Dataset:
     """Load a data set by name and check it.
 
     Args:
-        spec: one of the keys of `LOADERS`, with DIR or NAME filled in ("mnist5k", "idx:~/mnist").
+        spec: one of the keys of `LOADERS`, with DIR, FILE or NAME filled in ("mnist5k", "idx:~/mnist").
         options: further arguments of that loader (noise=0.2 for "xor").
 
     Returns:

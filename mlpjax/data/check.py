@@ -27,6 +27,7 @@ class Facts:
         high: largest feature value of the training rows.
         constant: number of features that have one value in all training rows.
         classes: number of classes; None in regression.
+        class_names: what the classes are called, in the order of their numbers, where they are more than numbers.
         outputs: number of classes, or of targets.
         balance: (rows of the rarest class, rows of the commonest class) by split that has rows.
         absent: classes without rows by split that has rows.
@@ -44,6 +45,7 @@ class Facts:
     high: float
     constant: int
     classes: int | None
+    class_names: tuple[str, ...]
     outputs: int
     balance: dict[str, tuple[int, int]]
     absent: dict[str, tuple[int, ...]]
@@ -56,7 +58,11 @@ class Facts:
         targets = [("targets", f"{self.outputs:,}")]
         if self.classes is not None:
             per_class = ", ".join(f"{s} {a:,} to {b:,}" for s, (a, b) in self.balance.items())
-            targets = [("classes", f"{self.classes:,}"), ("rows per class", per_class)]
+            named = ", ".join(f"{number} {name}" for number, name in enumerate(self.class_names))
+            targets = [
+                ("classes", f"{self.classes:,}" + f": {named}" * bool(named)),
+                ("rows per class", per_class),
+            ]
         return [
             ("data", self.name),
             ("source", self.source),
@@ -108,11 +114,12 @@ def check(dataset: Dataset) -> Facts:
         high=float(high.max()),
         constant=int(np.count_nonzero(low == high)),
         classes=dataset.classes,
+        class_names=dataset.class_names,
         outputs=dataset.outputs,
         balance={part: (int(count.min()), int(count.max())) for part, count in counts.items()},
         absent=absent,
         repeated=repeated,
-        notes=(*(() if dataset.repeats_expected else notes), *_imbalances(counts, absent)),
+        notes=(*dataset.notes, *(() if dataset.repeats_expected else notes), *_imbalances(counts, absent)),
     )
 
 

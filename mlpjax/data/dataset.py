@@ -1,13 +1,21 @@
 """What a data set is: three splits of examples and targets, kept as NumPy arrays on the host."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Array, Float32, Int, Int32, UInt8
+from numpy.typing import ArrayLike
 
+from mlpjax.data.classes import number_classes
 from mlpjax.errors import UserError
+
+HELD_OUT = 0.15
+"""Share of the rows that validate, and that test, where nothing else is said."""
+Part: TypeAlias = "tuple[ArrayLike, ArrayLike] | float | int"
+"""(x, y) of a split, or the share of the training rows that it gets."""
 
 
 class Split(NamedTuple):
@@ -34,6 +42,8 @@ class Dataset:
         test: what errors are reported on.
         classes: number of classes, labels being 0..classes-1; None in regression.
         source: one line: where the data come from.
+        class_names: what each class is called, in the order of their numbers; empty where they are just numbers.
+        notes: what else the user should know of where the data come from, one line each.
         repeats_expected: the same row may stand in several splits without being a leak, because the
             population has only finitely many points (noiseless XOR).
     """
@@ -44,7 +54,73 @@ class Dataset:
     test: Split
     classes: int | None = None
     source: str = ""
+    class_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     repeats_expected: bool = False
+
+    @classmethod
+    def from_arrays(
+        cls,
+        x: ArrayLike,
+        y: ArrayLike,
+        valid: Part = HELD_OUT,
+        test: Part = HELD_OUT,
+        *,
+        name: str = "arrays",
+        class_names: Sequence[str] = (),
+        seed: int = 0,
+        source: str = "",
+        notes: Sequence[str] = (),
+    ) -> "Dataset":
+        """Examples and targets of one's own.
+
+        Args:
+            x: one example a row, of any shape: pixels 0..255 as uint8; other numbers become float32.
+            y: words or whole numbers, which are classes, or floats: targets of a regression, [n] or [n, outputs].
+            valid, test: each a pair (x, y) of its own, or a share in [0, 1) of the rows of `x`, drawn at random, of
+                classes each in proportion.
+            name: of the data set.
+            class_names: of the classes in the order of their numbers; empty: those that occur in any split, numbers in
+                ascending and words in alphabetical order.
+            seed: of the draw, >= 0.
+            source: one line: where they come from.
+            notes: what else the user should know of them.
+
+        Returns:
+            The data set; `check` tells what is in it.
+
+        Raises:
+            UserError: what cannot be an example or a target, a label that is no class, or a share outside its range.
+        """
+        given: dict[str, Part] = {"train": (x, y), "valid": valid, "test": test}
+        arrays = {part: pair for part, pair in given.items() if isinstance(pair, tuple)}
+        shares = {part: share for part, share in given.items() if not isinstance(share, tuple)}
+        for part, share in shares.items():
+            if not 0 <= share < 1:
+                raise UserError(f"{name}, {part} {share}: give a share of the rows, from 0 to below 1")
+        examples = {part: _examples(f"{name}, {part}", values) for part, (values, _) in arrays.items()}
+        targets = {part: np.asarray(values) for part, (_, values) in arrays.items()}
+        for part, values in targets.items():
+            if len(values) != len(examples[part]):
+                raise UserError(f"{name}, {part}: {len(examples[part])} rows in x but {len(values)} in y")
+        names: tuple[str, ...] = ()
+        if targets["train"].dtype.kind == "f":
+            targets = {part: values.reshape(len(values), -1).astype(np.float32) for part, values in targets.items()}
+        else:
+            names, targets = number_classes(targets, class_names, name)
+        splits = {part: Split(examples[part], targets[part]) for part in arrays}
+        for part in ("test", "valid"):
+            if part in shares:
+                splits["train"], splits[part] = _hold_out(
+                    splits["train"], round(shares[part] * len(examples["train"])), seed
+                )
+        train, valid_split, test_split = (splits[part] for part in ("train", "valid", "test"))
+        words = names if names != tuple(map(str, range(len(names)))) else ()
+        return cls(name, train, valid_split, test_split, len(names) or None, source, words, tuple(notes))
+
+    def class_name(self, label: int) -> str:
+        """What a class is called: its number where it has no other name."""
+        return self.class_names[label] if self.class_names else str(label)
 
     @property
     def features(self) -> int:
@@ -60,6 +136,19 @@ class Dataset:
     def outputs(self) -> int:
         """Outputs of a network that learns it: one for each class, or for each target."""
         return self.classes or self.train.y.shape[1]
+
+
+def _examples(where: str, x: ArrayLike) -> np.ndarray:
+    values = np.asarray(x)
+    if values.dtype.kind not in "biuf":
+        raise UserError(f"{where}: x holds {values.dtype}; give numbers")
+    return values if values.dtype == np.uint8 else values.astype(np.float32)
+
+
+def _hold_out(split: Split, size: int, seed: int) -> tuple[Split, Split]:
+    x, y = map(np.asarray, split)
+    kept, held = stratified_holdout(y if y.ndim == 1 else np.zeros(len(y), np.int32), size, seed)
+    return Split(x[kept], y[kept]), Split(x[held], y[held])
 
 
 def stratified_holdout(

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import matplotlib as mpl
 import numpy as np
-from jaxtyping import Array, Float, Int, Real
+from jaxtyping import Array, Float, Int, Real, Shaped
 from matplotlib.figure import Figure
 
 from mlpjax.data import Split
@@ -35,6 +35,8 @@ class Mistakes(NamedTuple):
     """How many test examples there are."""
     images: np.ndarray | None
     """The first of them as images; None where they are none."""
+    names: Shaped[np.ndarray, " classes"]
+    """What the classes are called."""
 
 
 def find(subject: Subject, on_progress: OnProgress) -> Mistakes:
@@ -54,9 +56,9 @@ def find(subject: Subject, on_progress: OnProgress) -> Mistakes:
     rows = rows[wrong[:, rows].any(axis=0)]
     usual = [np.bincount(predicted[wrong[:, row], row]).argmax() for row in rows]
     images = None if subject.dataset.image_shape is None else pictures(np.asarray(test.x[rows[:GALLERY]]))
-    return Mistakes(
-        rows, np.asarray(test.y)[rows], np.asarray(usual, int), wrong[:, rows].mean(axis=0), len(test.y), images
-    )
+    true, share = np.asarray(test.y)[rows], wrong[:, rows].mean(axis=0)
+    names = np.array([subject.dataset.class_name(label) for label in range(subject.dataset.classes or 0)])
+    return Mistakes(rows, true, np.asarray(usual, int), share, len(test.y), images, names)
 
 
 def summarise(found: Mistakes) -> dict[str, Any]:
@@ -69,11 +71,12 @@ def show(found: Mistakes) -> list[Table | Picture]:
     if found.images is None:
         return []
     shown = slice(len(found.images))
+    true, predicted = (found.names[labels[shown]] for labels in (found.true, found.predicted))
     return [
         Picture(
             "mistakes",
             "The test images that most networks get wrong",
-            png(draw_mistakes(found.images, found.true[shown], found.predicted[shown], found.share[shown])),
+            png(draw_mistakes(found.images, true, predicted, found.share[shown])),
             f"t: true class, p: what most of them see instead. {len(found.rows):,} of {found.of:,} test images are "
             f"wrong for at least one seed, {np.count_nonzero(found.share == 1):,} for all.",
             "A gallery of misclassified images",
@@ -84,15 +87,15 @@ def show(found: Mistakes) -> list[Table | Picture]:
 @mpl.rc_context(STYLE)
 def draw_mistakes(
     images: Real[np.ndarray, "k height width *channels"],
-    true: Int[np.ndarray, " k"],
-    predicted: Int[np.ndarray, " k"],
+    true: Shaped[np.ndarray, " k"],
+    predicted: Shaped[np.ndarray, " k"],
     share: Real[np.ndarray, " k"],
 ) -> Figure:
     """A gallery of images that networks get wrong, each with its true (t) and its most predicted class (p).
 
     Args:
         images: in grey or in colour.
-        true: class of each.
+        true: class of each, by number or name.
         predicted: the wrong class that most seeds give it.
         share: of the seeds that are wrong about it, in [0, 1].
 

@@ -276,13 +276,13 @@ def sample_sheet(dataset: Dataset) -> Figure:
         classes are shown.
     """
     x, y = (np.asarray(part) for part in dataset.train)
-    classes = np.unique(y)[:12]
+    classes = np.unique(y)[:12].tolist()
     if dataset.features == 2:
         figure = Figure(figsize=(6.4, 5.4))
         axes = figure.subplots()
         for label, marker in zip(classes, "os^DvP*X<>pd", strict=False):
             points = x[:2000][y[:2000] == label]
-            axes.plot(points[:, 0], points[:, 1], marker, ms=5, alpha=0.6, label=f"class {label}")
+            axes.plot(points[:, 0], points[:, 1], marker, ms=5, alpha=0.6, label=f"class {dataset.class_name(label)}")
         axes.set(xlabel="feature 1", ylabel="feature 2")
         figure.legend(loc="outside right upper")
         return figure
@@ -294,7 +294,7 @@ def sample_sheet(dataset: Dataset) -> Figure:
             axes.set_axis_off()
         for axes, label in zip(panels, classes, strict=False):
             axes.plot(x[y == label][:5].T, lw=1.4, alpha=0.8)
-            axes.set_title(f"class {label}")
+            axes.set_title(f"class {dataset.class_name(label)}")
         figure.supxlabel("index of the feature", fontsize=13)
         figure.supylabel("value", fontsize=13)
         return figure
@@ -309,7 +309,7 @@ def sample_sheet(dataset: Dataset) -> Figure:
     figure = Figure(figsize=(11, 0.72 * len(classes)))
     axes = figure.subplots()
     axes.imshow(mosaic, cmap="gray_r", interpolation="nearest")
-    axes.set_yticks(np.arange(len(classes)) * (height + 2) + height / 2, labels=[str(label) for label in classes])
+    axes.set_yticks(np.arange(len(classes)) * (height + 2) + height / 2, labels=[*map(dataset.class_name, classes)])
     axes.set_xticks([])
     axes.tick_params(left=False)
     axes.spines[:].set_visible(False)

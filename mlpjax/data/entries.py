@@ -1,0 +1,168 @@
+"""Named files of a folder, or of a zip or tar archive read in place: nothing is unpacked, no path leads out."""
+
+import lzma
+import os
+import tarfile
+import threading
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeAlias
+
+from mlpjax.errors import UserError
+
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+LARGEST = 200_000_000
+"""Bytes of one file: what is longer is no image but an accident or an attack."""
+IGNORED = ("Thumbs.db", "desktop.ini", "__MACOSX")
+"""What systems leave behind, beside files whose name starts with a dot."""
+BROKEN = (
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError),
+    *(OSError, EOFError, ValueError, RuntimeError, NotImplementedError, LookupError, OverflowError, AssertionError),
+)
+"""What readers of archives raise for a broken one: a method that nobody knows, a password, a checksum, a length."""
+
+Stamp: TypeAlias = list[tuple[str, int, int]]
+"""(path, bytes, time of the last change in ns) of all that decides what is read."""
+
+
+class UnreadableError(Exception):
+    """One file that cannot be used; the message says why, and the mend."""
+
+
+def list_files(source: Path) -> list[str]:
+    """Names of the files in a folder or an archive, with / between their parts.
+
+    Hidden files, and what systems leave behind, are passed over.
+
+    Args:
+        source: a folder, or an archive: zip, or tar, compressed or not.
+
+    Returns:
+        The names in alphabetical order.
+
+    Raises:
+        UserError: there is no such thing; it is no archive, or holds another one, or a name twice; a name or a link
+            leads out of it, or a link to a folder might.
+    """
+    if source.is_dir():
+        return _files_of_folder(source)
+    with _opened(source) as archive:
+        return (
+            _files_of_zip(source, archive) if isinstance(archive, zipfile.ZipFile) else _files_of_tar(source, archive)
+        )
+
+
+@contextmanager
+def reading(source: Path) -> Iterator[Callable[[str], bytes]]:
+    """Read files of a folder or an archive by their names, from any thread.
+
+    Yields:
+        A function of a name that gives the content; it raises `UnreadableError` where the file cannot be read, or is
+        too large.
+
+    Raises:
+        UserError: there is no such thing, or it is no archive.
+    """
+    if source.is_dir():
+        yield lambda name: _content(lambda: (source / name).open("rb"))
+        return
+    with _opened(source) as archive:
+        lock = threading.Lock()
+
+        def read(name: str) -> bytes:
+            with lock:  # one file, with one place in it
+                return _content(
+                    lambda: archive.open(name) if isinstance(archive, zipfile.ZipFile) else _member(archive, name)
+                )
+
+        yield read
+
+
+def stamp(source: Path, names: Sequence[str]) -> Stamp:
+    """What changes when one of some files in a folder, or an archive, does; files that are absent are left out."""
+    paths = [source / name for name in names] if source.is_dir() else [source]
+    stats = [(str(path), path.stat()) for path in paths if path.is_file()]
+    return [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+
+
+def _files_of_folder(source: Path) -> list[str]:
+    names = []
+    for folder, inner, files in os.walk(source):
+        here = Path(folder)
+        inner[:] = [name for name in inner if not _is_ignored(name)]
+        for name in inner:
+            if (here / name).is_symlink():
+                raise UserError(f"{here / name} is a link to a folder and not followed: put the folder itself there")
+        names += [here / name for name in files if not _is_ignored(name)]
+    root = source.resolve()
+    for path in names:
+        if path.is_symlink() and not path.resolve().is_relative_to(root):
+            raise UserError(f"{path} is a link that leads out of {source}: put the file itself there")
+    return sorted(path.relative_to(source).as_posix() for path in names)
+
+
+def _files_of_zip(path: Path, archive: zipfile.ZipFile) -> list[str]:
+    return _names_within(path, [one.filename for one in archive.infolist() if not one.is_dir()])
+
+
+def _files_of_tar(path: Path, archive: tarfile.TarFile) -> list[str]:
+    members = archive.getmembers()
+    for member in members:
+        if not member.isfile() and not member.isdir():
+            raise UserError(f"{path}: {member.name} is a link or a device; pack the files themselves")
+    return _names_within(path, [member.name for member in members if member.isfile()])
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile | tarfile.TarFile]:
+    if not path.is_file():
+        raise UserError(f"{path}: no such folder or archive")
+    try:
+        with zipfile.ZipFile(path) if zipfile.is_zipfile(path) else tarfile.open(path) as archive:
+            yield archive
+    except UserError:
+        raise
+    except tarfile.ReadError:
+        raise UserError(f"{path} is no whole zip or tar archive, and no folder; give one of these") from None
+    except BROKEN as error:
+        raise UserError(f"{path} is not a whole archive ({error}); fetch it again") from None
+
+
+def _member(archive: tarfile.TarFile, name: str) -> Any:
+    file = archive.extractfile(name)
+    assert file is not None
+    return file
+
+
+def _content(open_file: Callable[[], Any]) -> bytes:
+    try:
+        with open_file() as file:
+            content = file.read(LARGEST + 1)
+    except BROKEN as error:
+        raise UnreadableError(f"cannot be read ({error})") from None
+    if len(content) > LARGEST:
+        raise UnreadableError(f"has more than {LARGEST:,} bytes")
+    return content
+
+
+def _is_ignored(name: str) -> bool:
+    return name.startswith(".") or name in IGNORED
+
+
+def _names_within(path: Path, names: Iterable[str]) -> list[str]:
+    """Names of an archive that are to be read; each must stand in it once, and within it."""
+    found: set[str] = set()
+    for name in names:
+        parts = PurePosixPath(name.replace("\\", "/")).parts
+        if not parts or ".." in parts or parts[0].endswith(("/", ":")):
+            raise UserError(f"{path}: {name!r} leads out of the archive; pack it again with plain names")
+        if name.lower().endswith(ARCHIVES):
+            raise UserError(f"{path}: {name} is an archive inside the archive; unpack the outer one")
+        if name in found:
+            raise UserError(f"{path}: {name} stands in it twice; pack it again")
+        if not any(map(_is_ignored, parts)):
+            found.add(name)
+    return sorted(found)
