@@ -10,9 +10,10 @@ epochs.
 
 Command: python experiments/custom_images.py --data idx:DIR, where DIR holds the four files of MNIST in idx format, .gz
 or not; or set MLPJAX_MNIST to it.
-Wall time on two cores: 20 s; --quick 15 s, on mnist5k.
+Wall time on two cores: 42 s, beside other work; --quick 15 s, on mnist5k.
 
-Expected: not measured in full yet, so it has no entry in the ledger.
+Expected: all three figures reproduce: 91.2 % [91.0, 91.3] training, 74.6 % [74.4, 74.8] validation and 75.5 %
+[75.2, 75.7] test accuracy, within what another run of the course's would give.
 """
 
 from pathlib import Path
