@@ -148,7 +148,7 @@ def test_experiment_keeps_the_contract(
 ) -> None:
     names = [*experiment.WAYS, *(experiment.PYTORCH + name for name in experiment.PEERS)]
     found = curves(experiment, names, 4)
-    found |= {name: experiment.Curve(*(part[:2] for part in curve)) for name, curve in found.items()}
+    found |= {name: experiment.Curve(*(part[1:2] for part in curve)) for name, curve in found.items()}
     ways = {way: name for name, way in experiment.WAYS.items()}
     monkeypatch.setattr(experiment, "load", lambda _: coarse_digits)
     monkeypatch.setattr(experiment, "float32_rate", lambda: 200.0)
@@ -166,9 +166,9 @@ def test_experiment_keeps_the_contract(
         assert (experiment.NO_TORCH in results["config"]["notes"]) != installed
         assert (experiment.NO_TORCH in capsys.readouterr().out) != installed
     share = claims[f"{experiment.ADAMW}: share of the machine's float32 rate"]["measured"]
-    flops = 200 * 8 * experiment.flops_per_example((49, 256, 128, 10))
+    flops = 200 * 6 * experiment.flops_per_example((49, 256, 128, 10))
     assert share == pytest.approx(100 * flops / found[experiment.ADAMW].seconds[-1].mean() / 200e9, rel=0.01)
-    figure = experiment.draw(found, (2, 8), experiment.WANTED, True)
+    figure = experiment.draw(found, (6,), experiment.WANTED, True)
     labelled(figure)
     assert "planning, with AMX" in texts(figure)
     with pytest.raises(ValueError, match="give at least 4"):
