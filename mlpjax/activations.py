@@ -33,10 +33,11 @@ class Activation(NamedTuple):
     """An activation function, and what is known of it."""
 
     function: Callable[..., Array]
-    """Of z, elementwise; where there is a slope, of (z, slope)."""
+    """Of z, elementwise; where there is an alpha, of (z, alpha)."""
     invariance: Invariance = Invariance()
-    slope: float | None = None
-    """Where the function has a slope that is trained with the weights, its value at the start; else None."""
+    alpha: float | None = None
+    """Where the function has a parameter that is trained with the weights, one for each layer, its value at the start;
+    else None."""
 
 
 ACTIVATIONS: dict[str, Activation] = {}
@@ -45,12 +46,12 @@ _ODD = (-1.0, 0.0)
 
 
 def _activation(
-    flip: tuple[float, float] | None = None, homogeneous: bool = False, slope: float | None = None
+    flip: tuple[float, float] | None = None, homogeneous: bool = False, alpha: float | None = None
 ) -> Callable[[Callable[..., Array]], Callable[..., Array]]:
     """Put a function into the table, under its own name."""
 
     def register(function: Callable[..., Array]) -> Callable[..., Array]:
-        ACTIVATIONS[function.__name__] = Activation(function, Invariance(flip, homogeneous), slope)
+        ACTIVATIONS[function.__name__] = Activation(function, Invariance(flip, homogeneous), alpha)
         return function
 
     return register
@@ -135,7 +136,7 @@ def elu(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return jax.nn.elu(z, alpha=1.0)
 
 
-@_activation(homogeneous=True, slope=0.25)
+@_activation(homogeneous=True, alpha=0.25)
 def prelu(z: Float[Array, "*shape"], alpha: Float[Array, ""]) -> Float[Array, "*shape"]:
     """Parametric rectified linear unit: the negative slope is trained with the weights.
 
@@ -272,7 +273,7 @@ def parametric_softplus(z: Float[Array, "*shape"], alpha: float = 10.0) -> Float
 
 
 @_activation()
-def smooth_relu(z: Float[Array, "*shape"], alpha: float = 400.0) -> Float[Array, "*shape"]:
+def smooth_relu(z: Float[Array, "*shape"], alpha: float | Float[Array, ""] = 400.0) -> Float[Array, "*shape"]:
     """ReLU with its kink smoothed from the right only: exactly 0 for negative inputs.
 
     f(z) = z - log(1 + alpha z) / alpha for z >= 0, else 0,
@@ -280,8 +281,8 @@ def smooth_relu(z: Float[Array, "*shape"], alpha: float = 400.0) -> Float[Array,
 
     Args:
         z: the pre-activations, of any shape.
-        alpha: sharpness, > 0; ReLU is the limit of large alpha. The paper trains it, starting at 400; here it
-            stays fixed.
+        alpha: sharpness, > 0; ReLU is the limit of large alpha. The paper trains it, starting at 400, as
+            `trained_smooth_relu` does; here it stays fixed.
 
     Returns:
         the activations, shaped as z.
@@ -292,6 +293,26 @@ def smooth_relu(z: Float[Array, "*shape"], alpha: float = 400.0) -> Float[Array,
     # Rectified first: at z = -1 / alpha the logarithm's slope is infinite, and not selecting it gives NaN.
     positive = jax.nn.relu(z)
     return positive - jnp.log1p(alpha * positive) / alpha
+
+
+@_activation(alpha=20.0)
+def trained_smooth_relu(z: Float[Array, "*shape"], root: Float[Array, ""]) -> Float[Array, "*shape"]:
+    """Smooth ReLU whose sharpness is trained with the weights, as PReLU's slope is.
+
+    f(z) = z - log(1 + root^2 z) / root^2 for z >= 0, else 0: `smooth_relu` with alpha = root^2.
+
+    Args:
+        z: the pre-activations, of any shape.
+        root: the square root of the sharpness, one for the whole layer, so that no step makes that negative. Steps of
+            alpha itself would do next to nothing: df/dalpha is below 1e-4 near 400.
+
+    Returns:
+        the activations, shaped as z.
+
+    Source: Xie, Tan, Gong, Yuille and Le (2020), "Smooth Adversarial Training", arXiv:2006.14536, section 4.2; the
+    square is that of the authors' program, github.com/cihangxie/SmoothAdversarialTraining, which starts at 20, too.
+    """
+    return smooth_relu(z, root**2)
 
 
 if TYPE_CHECKING:
@@ -319,3 +340,35 @@ def activation_of(choice: str | Callable[..., Array] | Activation, field: str = 
         return Activation(choice)
     require_choice(field, choice, ACTIVATIONS)
     return ACTIVATIONS[choice]
+
+
+def slopes(
+    activation: Activation, z: Float[Array, "*shape"], alpha: Float[Array, ""] | None = None
+) -> Float[Array, "*shape"]:
+    """The derivative f'(z) of an activation, by automatic differentiation.
+
+    Args:
+        activation: the record.
+        z: the pre-activations, of any shape.
+        alpha: what is trained of it, if anything is; None: where that starts.
+
+    Returns:
+        The slopes, shaped as z.
+    """
+    start = activation.alpha if alpha is None else alpha
+    parameters = [] if activation.alpha is None else [jnp.asarray(start, z.dtype)]
+    return jax.jvp(lambda z: activation.function(z, *parameters), (z,), (jnp.ones_like(z),))[1]
+
+
+def peak_slope(activation: Activation, alpha: Float[Array, ""] | None = None) -> Float[Array, ""]:
+    """How steep an activation is at its steepest: max |f'(z)| over z from -10 to 10, in steps of 1/128.
+
+    Args:
+        activation: the record.
+        alpha: as for `slopes`.
+
+    Returns:
+        The slope, at least 0. Of functions whose second derivative is at most 1 it is exact to 1/256, and to rounding
+        where the steepest place is a multiple of 1/128, as the 0 of sigmoid and tanh is.
+    """
+    return jnp.max(jnp.abs(slopes(activation, jnp.arange(-1280, 1281, dtype=jnp.float32) / 128, alpha)))

@@ -135,10 +135,10 @@ class _Network(nn.Module):
             if layer == mlp.hidden_layers:
                 found.append(output.function(x))
                 break
-            slope = []
-            if hidden.slope is not None:
-                slope = [self.param(f"alpha_{layer}", initializers.constant(hidden.slope), ())]
-            x = hidden.function(x, *slope)
+            alpha = []
+            if hidden.alpha is not None:
+                alpha = [self.param(f"alpha_{layer}", initializers.constant(hidden.alpha), ())]
+            x = hidden.function(x, *alpha)
             rate = mlp.dropout_rate(layer)
             if key is not None and not is_zero(rate):
                 keep = bernoulli(jax.random.fold_in(key, layer), 1.0 - rate, x.shape)
@@ -189,8 +189,8 @@ class MLP:
             if width < 1:
                 raise UserError(f"widths {'-'.join(map(str, self.widths))}: every width must be at least 1")
         activation_of(self.activation)
-        if activation_of(self.output_activation, "output_activation").slope is not None:
-            raise UserError(f"output_activation {self.output_activation!r}: its slope is trained in hidden layers only")
+        if activation_of(self.output_activation, "output_activation").alpha is not None:
+            raise UserError(f"output_activation {self.output_activation!r}: its alpha is trained in hidden layers only")
         if not callable(self.initializer):
             require_choice("initializer", self.initializer, _INITIALIZERS)
         require_choice("bias", self.bias, get_args(BiasName))
@@ -233,7 +233,7 @@ class MLP:
 
         Returns:
             Parameters `{"dense_l": {"kernel": [inputs, units], "bias": [units]}}`, and a scalar `alpha_l` for each
-            hidden layer whose activation has a slope, all float32; and no statistics.
+            hidden layer whose activation has a trained one, all float32; and no statistics.
         """
         del x
         return Variables(_Network(self).init(key, jnp.zeros((1, self.widths[0]), jnp.float32), None)["params"])

@@ -56,6 +56,7 @@ EXPECTED = {
     "gelu": lambda z: z * norm.cdf(z),
     "parametric_softplus": lambda z: softplus(10 * z) / 10,
     "smooth_relu": smooth_relu,
+    "trained_smooth_relu": smooth_relu,  # of the root that it starts at
 }
 EXPECTED_SLOPE = {
     "identity": np.ones_like,
@@ -76,14 +77,15 @@ EXPECTED_SLOPE = {
     "gelu": lambda z: norm.cdf(z) + z * norm.pdf(z),
     "parametric_softplus": lambda z: expit(10 * z),
     "smooth_relu": lambda z: 400 * np.maximum(z, 0) / (1 + 400 * np.maximum(z, 0)),
+    "trained_smooth_relu": lambda z: 400 * np.maximum(z, 0) / (1 + 400 * np.maximum(z, 0)),
 }
+PEAKS = {"sigmoid": 0.25, "tanh": 1.0, "identity": 1.0, "step": 0.0, "swish": 1.0998, "mish": 1.0885, "gelu": 1.1289}
 
 
 def of_z(name):
-    """The named function with PReLU's alpha filled in."""
-    if name == "prelu":
-        return lambda z: activations.prelu(z, jnp.asarray(ALPHA, z.dtype))
-    return ACTIVATIONS[name].function
+    """The named function with what is trained of it filled in, where that starts."""
+    known = ACTIVATIONS[name]
+    return known.function if known.alpha is None else lambda z: known.function(z, jnp.asarray(known.alpha, z.dtype))
 
 
 def slope(function):
@@ -150,6 +152,7 @@ def test_nan_stays_visible(name):
         ("step", 0.0, 0.0),
         ("smooth_relu", 0.0, 0.0),
         ("smooth_relu", -1 / 400, 0.0),  # its logarithm's pole
+        ("trained_smooth_relu", 0.0, 0.0),
         ("hard_tanh", 1.0, 1.0),
         ("hard_tanh", -1.0, 1.0),
     ],
@@ -179,6 +182,41 @@ def test_prelu_trains_alpha():
     z = jnp.array([-2.0, -0.5, 0.0, 3.0])
     slopes = jax.vmap(jax.grad(activations.prelu, argnums=1), in_axes=(0, None))(z, jnp.array(ALPHA))
     np.testing.assert_array_equal(slopes, np.minimum(z, 0))
+
+
+def test_smooth_relu_trains_the_root_of_its_sharpness():
+    """By hand: df/dalpha = log(1 + alpha z) / alpha^2 - z / (alpha (1 + alpha z)) for z > 0, times 2 root."""
+    z, root = np.array([-2.0, 0.0, 0.01, 3.0]), 20.0
+    with jax.enable_x64(True):
+        function = activations.trained_smooth_relu
+        slopes = jax.vmap(jax.grad(function, argnums=1), in_axes=(0, None))(jnp.asarray(z), jnp.asarray(root))
+        mirrored = function(jnp.asarray(z), jnp.asarray(-root))
+    alpha, positive = root**2, np.maximum(z, 0)
+    by_alpha = np.log1p(alpha * positive) / alpha**2 - positive / (alpha * (1 + alpha * positive))
+    np.testing.assert_allclose(slopes, 2 * root * by_alpha, rtol=1e-10)
+    np.testing.assert_allclose(mirrored, smooth_relu(z), rtol=1e-12)
+    assert (np.abs(by_alpha) < 1e-4).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_slopes_are_those_of_the_closed_forms(name):
+    z = np.linspace(-5, 5, 12, dtype=np.float32).reshape(3, 4)
+    found = activations.slopes(ACTIVATIONS[name], jnp.asarray(z))
+    np.testing.assert_allclose(found, EXPECTED_SLOPE[name](z.astype(float)), rtol=1e-5, atol=1e-6)
+
+
+def test_slopes_are_of_the_alpha_that_is_given():
+    z, alpha = jnp.array([-1.0, 2.0]), jnp.float32(-3.0)
+    np.testing.assert_array_equal(activations.slopes(ACTIVATIONS["prelu"], z, alpha), [-3.0, 1.0])
+    assert activations.peak_slope(ACTIVATIONS["prelu"], alpha) == 3
+    assert activations.peak_slope(ACTIVATIONS["prelu"]) == 1
+
+
+@pytest.mark.parametrize(("name", "peak"), PEAKS.items())
+def test_peak_slopes_are_the_known_ones(name, peak):
+    np.testing.assert_allclose(
+        activations.peak_slope(ACTIVATIONS[name]), peak, atol=0 if peak in (0, 0.25, 1) else 1e-4
+    )
 
 
 @pytest.mark.parametrize("smooth", [activations.parametric_softplus, activations.smooth_relu])

@@ -45,8 +45,8 @@ def test_the_table_of_invariances_says_what_the_activations_do(name):
     """Also of those that have none: no flip f(-z) = g f(z) + o, and no scale."""
     with jax.enable_x64(True):
         z = np.linspace(-3, 3, 61)
-        slope = (jnp.asarray(0.3),) if name == "prelu" else ()
-        plus, minus, twice = (np.asarray(ACTIVATIONS[name].function(jnp.asarray(x), *slope)) for x in (z, -z, 2.5 * z))
+        alpha = () if ACTIVATIONS[name].alpha is None else (jnp.asarray(0.3),)
+        plus, minus, twice = (np.asarray(ACTIVATIONS[name].function(jnp.asarray(x), *alpha)) for x in (z, -z, 2.5 * z))
     fit, residual, *_ = np.linalg.lstsq(np.stack([plus, np.ones_like(plus)], axis=1), minus)
     found = ACTIVATIONS[name].invariance
     if found.flip:

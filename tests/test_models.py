@@ -45,14 +45,16 @@ def test_apply_is_the_formula():
     np.testing.assert_allclose(model.activations(params, x)[-1], 1 / (1 + np.exp(-z)), rtol=1e-5)
 
 
-def test_prelu_trains_its_slope_and_only_prelu_does():
-    model = MLP((2, 3, 3, 1), activation="prelu")
+@pytest.mark.parametrize(("activation", "start"), [("prelu", 0.25), ("trained_smooth_relu", 20.0)])
+def test_alpha_is_trained_where_the_activation_says_so(activation, start):
+    model = MLP((2, 3, 3, 1), activation=activation)
     params = model.init(KEY).params
-    assert params["alpha_0"] == params["alpha_1"] == 0.25
+    assert params["alpha_0"] == params["alpha_1"] == start
     x = jax.random.normal(jax.random.key(1), (20, 2))
     grads = jax.grad(lambda p: model.activations(p, x)[-1].sum())(params)
     assert grads["alpha_0"] != 0
-    assert "alpha_0" not in MLP((2, 3, 1), activation="relu").init(KEY).params
+    for fixed in ("relu", "smooth_relu"):
+        assert "alpha_0" not in MLP((2, 3, 1), activation=fixed).init(KEY).params
 
 
 FAN_IN, FAN_OUT = 400, 100
@@ -159,7 +161,7 @@ def test_functions_of_the_users_stand_where_names_do():
     x = jax.random.normal(KEY, (5, 4))
     for one, other in zip(*(m.activations(m.init(KEY).params, x) for m in (own, named)), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-6)
-    halved = MLP((4, 6, 3), activation=Activation(lambda z, slope: slope * z, slope=0.5))
+    halved = MLP((4, 6, 3), activation=Activation(lambda z, alpha: alpha * z, alpha=0.5))
     assert halved.init(KEY).params["alpha_0"] == 0.5
 
 

@@ -47,10 +47,10 @@ def make_stages(model: MLP, task: Task) -> Stages:
     def rest(z: Float[Array, "examples units"], params: Params, split: Split) -> Float[Array, ""]:
         if behind is None:
             return jnp.mean(task.losses(output.function(z), jnp.asarray(split.y)))
-        slope = [params["alpha_0"]] if "alpha_0" in params else []
+        alpha = [params["alpha_0"]] if "alpha_0" in params else []
         layers = [name.rsplit("_", 1) for name in params if not name.endswith("_0")]
         later = {f"{kind}_{int(layer) - 1}": params[f"{kind}_{layer}"] for kind, layer in layers}
-        outputs, _ = behind.apply(Variables(later), hidden.function(z, *slope))
+        outputs, _ = behind.apply(Variables(later), hidden.function(z, *alpha))
         return jnp.mean(task.losses(outputs, jnp.asarray(split.y)))
 
     return Stages(first, rest)

@@ -1,14 +1,62 @@
-"""How strong the gradient is in every layer of a network: whether it vanishes or explodes on its way back."""
+"""What goes through every layer of a network: the gradient on its way back, and what its hidden units let through."""
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from mlpjax.activations import activation_of, peak_slope, slopes
 from mlpjax.data import Split
 from mlpjax.errors import UserError
-from mlpjax.models import dense_layers
+from mlpjax.models import MLP, dense_layers
 from mlpjax.task import MeanLoss
 from mlpjax.typing import Params
+
+FLAT = 0.05
+"""Share of an activation's steepest slope up to which it counts as flat: of tanh beyond values of 0.975, of a sigmoid
+below 0.013 and above 0.987."""
+
+
+class HiddenUnits(NamedTuple):
+    """How the units of every hidden layer stand on some examples."""
+
+    mean: Float[Array, " hidden_layers"]
+    """What they give, averaged over units and examples."""
+    flat: Float[Array, " hidden_layers"]
+    """Share of the pairs of a unit and an example where the activation is flat."""
+    stuck: Float[Array, " hidden_layers"]
+    """Share of the units that are flat on every example, dead (ReLU) or saturated (tanh): next to no gradient comes
+    through, whatever the example."""
+
+
+def hidden_units(model: MLP, params: Params, x: Float[Array, "batch *features"]) -> HiddenUnits:
+    """Whether hidden units are centred, and whether they are dead or saturated.
+
+    A unit is flat on an example where |g'(z)| <= `FLAT` max |g'|, with z what goes into its activation g; step is flat
+    everywhere, the negative side of leaky ReLU, with its slope of 0.01, as well.
+
+    Args:
+        model: the network, with at least one hidden layer.
+        params: its parameters.
+        x: a batch of inputs as the network sees them, of any shape.
+
+    Returns:
+        The figures of every hidden layer, from the first.
+
+    Source: Glorot and Bengio, AISTATS 2010, section 3, on saturation; Maas, Hannun and Ng (2013), "Rectifier
+    nonlinearities improve neural network acoustic models", section 2, on dead units.
+    """
+    activation = activation_of(model.activation)
+    inputs, found = x.reshape(len(x), -1), []
+    for place, units in enumerate(model.activations(params, x)[:-1]):
+        layer, alpha = params[f"dense_{place}"], params.get(f"alpha_{place}")
+        z = inputs @ layer["kernel"]
+        z = z + layer["bias"][None] if "bias" in layer else z
+        flat = jnp.abs(slopes(activation, z, alpha)) <= FLAT * peak_slope(activation, alpha)
+        found.append(HiddenUnits(jnp.mean(units), jnp.mean(flat), jnp.mean(flat.all(axis=0))))
+        inputs = units
+    return HiddenUnits(*map(jnp.stack, zip(*found, strict=True)))
 
 
 def delta_norms(loss: MeanLoss, params: Params, split: Split) -> Float[Array, " layers"]:

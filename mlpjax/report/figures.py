@@ -322,19 +322,21 @@ def activations() -> Figure:
     """Every activation of the table, with its derivative by `jax.grad`.
 
     Returns:
-        One panel per function, for inputs in [-5, 5]; PReLU at its usual starting slope of 0.25.
+        One panel per function, for inputs in [-5, 5]; those with a trained alpha where it starts.
     """
-    columns = 6
+    columns = 5
     rows = -(-len(ACTIVATIONS) // columns)
     figure = Figure(figsize=(16, 2.7 * rows))
     panels = figure.subplots(rows, columns, sharex=True).ravel()
+    for axes in panels[len(ACTIVATIONS) - columns :]:
+        axes.tick_params(labelbottom=True)  # also where no panel is below
     for axes in panels[len(ACTIVATIONS) :]:
         axes.set_axis_off()
     z = jnp.linspace(-5.0, 5.0, 501)
     for axes, (name, activation) in zip(panels, ACTIVATIONS.items(), strict=False):
-        slope = () if activation.slope is None else (jnp.float32(activation.slope),)
-        both = jax.vmap(jax.value_and_grad(activation.function), in_axes=(0, *[None] * len(slope)))
-        value, derivative = jax.jit(both)(z, *slope)
+        alpha = () if activation.alpha is None else (jnp.float32(activation.alpha),)
+        both = jax.vmap(jax.value_and_grad(activation.function), in_axes=(0, *[None] * len(alpha)))
+        value, derivative = jax.jit(both)(z, *alpha)
         axes.plot(z, value, label="value")
         axes.plot(z, derivative, "--", label="derivative")
         axes.set_title(name)
