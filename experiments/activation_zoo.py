@@ -177,14 +177,14 @@ def train(name: str, dataset: Dataset, epochs: int, rates: Sequence[float], seed
             )
 
     tried = run("rates", range(CHOOSERS), rates)
-    wrong = np.where(tried.diverged, 100, 100 * (1 - tried.final("valid_accuracy").astype(float))).mean(axis=1)
+    wrong = np.where(tried.diverged, 100, tried.error("valid")[..., -1]).mean(axis=1)
     rate = rates[int(wrong.argmin())]
     found = run(f"at {rate:g}", range(CHOOSERS, CHOOSERS + seeds), [rate]).trained[0]
     alphas = [found.params[f"alpha_{layer}"] for layer in range(len(HIDDEN)) if f"alpha_{layer}" in found.params]
     return Kind(
         rate,
         wrong,
-        100 * (1 - found.history["test_accuracy"][:, -1].astype(float)),
+        found.error()[:, -1],
         first_steps(found.observed["valid"], every),
         (each * epochs // every + 1) * every,
         look_inside(model, make(model, recipe, dataset.train), found, dataset.valid),
