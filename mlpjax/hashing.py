@@ -1,4 +1,4 @@
-"""Cheap random bits: a keyed hash of a counter, for shuffling and dropout.
+"""Cheap random bits: a keyed hash of a counter, for shuffling, dropout and deformations.
 
 JAX's own threefry is a cipher, and `jax.random.permutation` sorts twice; inside a training loop both cost more than the
 randomness is worth. Here the key still comes from threefry, once an epoch or a step, and is then stretched by a hash.
@@ -49,6 +49,19 @@ def random_bits(key: Key[Array, ""], shape: tuple[int, ...]) -> UInt32[Array, "*
     return mix(mix(counter ^ k0) + k1)
 
 
+def uniform(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "*shape"]:
+    """Uniform in [0, 1), to a resolution of 2^-24, independently in every place.
+
+    Args:
+        key: the random key.
+        shape: how many, fewer than 2^32.
+
+    Returns:
+        the draws.
+    """
+    return (random_bits(key, shape) >> 8).astype(jnp.float32) * jnp.float32(2.0**-24)
+
+
 def bernoulli(key: Key[Array, ""], probability: Number, shape: tuple[int, ...]) -> Bool[Array, "*shape"]:
     """True with the given probability, to a resolution of 2^-24, independently in every place.
 
@@ -60,8 +73,7 @@ def bernoulli(key: Key[Array, ""], probability: Number, shape: tuple[int, ...]) 
     Returns:
         the draws.
     """
-    uniform: Float[Array, "*shape"] = (random_bits(key, shape) >> 8).astype(jnp.float32) * jnp.float32(2.0**-24)
-    return uniform < probability
+    return uniform(key, shape) < probability
 
 
 def permutation(key: Key[Array, ""], count: int) -> Int[Array, " count"]:

@@ -5,11 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.ndimage
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mlpjax
 from mlpjax.deformation import Deformation, interpolate
+from mlpjax.hashing import uniform
 
 KEY = jax.random.key(3)
 IMAGES = jnp.asarray(np.random.default_rng(0).random((3, 9, 7)), jnp.float32)
@@ -20,12 +22,16 @@ def test_nothing_deforms_nothing() -> None:
     np.testing.assert_allclose(Deformation()(KEY, IMAGES), IMAGES, atol=1e-6)
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**16))
 def test_pixels_are_those_of_scipy_at_the_same_places(seed: int) -> None:
     places = np.random.default_rng(seed).uniform(-2, 10, (2, 9, 7)).astype(np.float32)
     expected = scipy.ndimage.map_coordinates(np.asarray(IMAGES[0]), places, order=1, mode="grid-constant")
-    np.testing.assert_allclose(INTERPOLATE(IMAGES[0], places), expected, atol=1e-5)
+    found = INTERPOLATE(IMAGES, np.stack([places, places + 1, places + 20], axis=1))
+    np.testing.assert_allclose(found[0], expected, atol=1e-5)
+    expected = scipy.ndimage.map_coordinates(np.asarray(IMAGES[1]), places + 1, order=1, mode="grid-constant")
+    np.testing.assert_allclose(found[1], expected, atol=1e-5)
+    assert not found[2].any()
 
 
 INTERPOLATE = jax.jit(interpolate)
@@ -34,25 +40,38 @@ INTERPOLATE = jax.jit(interpolate)
 def test_an_affine_deformation_is_that_of_scipy() -> None:
     """The matrix is read off the places of three pixels, and must give all the others."""
     affine = Deformation(shift=2, rotation=30, stretch=0.2)
-    rows, columns = np.asarray(affine.places(KEY, 9, 9))
-    at = np.stack([rows, columns])
+    at = np.asarray(affine.places(KEY, 2, 9, 9)[:, 1])
     matrix = np.stack([at[:, 1, 0] - at[:, 0, 0], at[:, 0, 1] - at[:, 0, 0]], axis=1)
-    turn, g_row, g_column, s_row, s_column = np.asarray(jax.random.uniform(jax.random.split(KEY)[0], (5,), minval=-1.0))
+    draws = np.asarray(jax.random.uniform(jax.random.split(KEY)[0], (5, 2), minval=-1.0))
+    turn, g_row, g_column, s_row, s_column = draws[:, 1]
     angle = np.radians(30) * turn
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     np.testing.assert_allclose(matrix, rotation / (1 + 0.2 * np.array([g_row, g_column])), atol=1e-5)
     np.testing.assert_allclose(at[:, 4, 4], [4 + 2 * s_row, 4 + 2 * s_column], atol=1e-5)
     image = np.random.default_rng(1).random((9, 9)).astype(np.float32)
     expected = scipy.ndimage.affine_transform(image, matrix, at[:, 0, 0], order=1, mode="grid-constant")
-    np.testing.assert_allclose(interpolate(jnp.asarray(image), jnp.asarray(at)), expected, atol=1e-5)
+    np.testing.assert_allclose(interpolate(jnp.asarray(image)[None], jnp.asarray(at)[:, None])[0], expected, atol=1e-5)
 
 
 def test_elastic_displacements_are_noise_smoothed_by_scipy_s_gaussian() -> None:
     elastic = Deformation(elastic=8, smoothness=2)
-    noise = np.asarray(jax.random.uniform(jax.random.split(KEY)[1], (2, 9, 7), minval=-1.0))
-    smooth = [scipy.ndimage.gaussian_filter(field, 2, mode="constant") for field in noise]
-    found = np.asarray(elastic.places(KEY, 9, 7) - Deformation().places(KEY, 9, 7))
-    np.testing.assert_allclose(found, 8 * np.stack(smooth), atol=1e-5)
+    noise = 2 * np.asarray(uniform(jax.random.split(KEY)[1], (9, 2, 3, 7))).transpose(1, 2, 0, 3) - 1
+    smooth = scipy.ndimage.gaussian_filter(noise, (0, 0, 2, 2), mode="constant")
+    found = np.asarray(elastic.places(KEY, 3, 9, 7) - Deformation().places(KEY, 3, 9, 7))
+    np.testing.assert_allclose(found, 8 * smooth, atol=1e-5)
+
+
+def test_draws_lie_evenly_in_their_range() -> None:
+    """Over many images: the middle's shift is uniform, and by no deformation are pixels moved on average."""
+    at = np.asarray(Deformation(shift=2).places(KEY, 4000, 3, 3)[:, :, 1, 1]) - 1
+    for shifts in at:
+        assert scipy.stats.kstest(shifts, scipy.stats.uniform(-2, 4).cdf).pvalue > 1e-3
+    assert abs(np.corrcoef(at)[0, 1]) < 0.06
+    off = np.asarray(Deformation(2, 30, 0, 8, 2).places(KEY, 4000, 9, 7))
+    turned = np.indices((9, 7)) - np.array([4, 3]).reshape(2, 1, 1)
+    expected = np.array([4, 3]).reshape(2, 1, 1) + turned * np.sin(np.pi / 6) / (np.pi / 6)  # the mean of a cosine
+    errors = off.std(axis=1) / np.sqrt(4000)
+    assert (np.abs(off.mean(axis=1) - expected) < 5 * errors).all()
 
 
 def test_each_image_and_each_key_has_a_draw_of_its_own() -> None:
