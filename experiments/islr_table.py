@@ -15,9 +15,13 @@ scikit-learn's. What all this costs PyTorch is asked in benchmarks/against_peers
 
 Command: python experiments/islr_table.py --data idx:DIR, where DIR holds the four files of MNIST in idx format, .gz
 or not, or --data tfds:mnist; or set MLPJAX_MNIST to either. A run that was killed goes on where it was.
-Wall time on two cores: about 40 minutes (estimated, without AVX-512; half of that with it); --quick 40 s, on mnist5k.
+Wall time on two cores: 65 minutes in two parts, beside other work; alone about 40; --quick 40 s, on mnist5k.
 
-Expected: not measured in full yet, so it has no entry in the ledger.
+Expected: dropout errs on 1.76 % [1.72, 1.80], ridge on 1.86 % [1.80, 1.92], discriminant analysis on 12.7 %, as
+published or less; logistic regression on 7.24 % [7.21, 7.27], above 7.2 by less than was printed. But without any
+regularisation the network errs on 1.75 % [1.70, 1.80]: dropout and lasso (1.80 %, 5.6 % of the weights are 0) do not
+differ from that, and ridge is 0.12 points [0.06, 0.18] worse. On held-out digits the weakest of the four ridges and of
+the four lassos was chosen. So 30 epochs of RMSprop need no regularisation, whatever the number of parameters.
 """
 
 import shutil
