@@ -8,7 +8,7 @@ import pytest
 from mnist1d.data import get_dataset_args, make_dataset
 from scipy.stats import norm
 
-from mlpjax.data import check, load
+from mlpjax.data import Dataset, check, generated, load
 from mlpjax.data.generated import make_mnist1d
 from mlpjax.errors import UserError
 
@@ -85,6 +85,12 @@ def test_mnist1d_is_what_its_package_makes_by_default():
     assert data.image_shape is None
 
 
+def unchecked(**fields):
+    made = object.__new__(Dataset)
+    made.__dict__.update(fields)
+    return made
+
+
 def test_mnist1d_leaves_the_global_generators_and_the_folder_alone(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     random.seed(5)
@@ -92,7 +98,8 @@ def test_mnist1d_leaves_the_global_generators_and_the_folder_alone(tmp_path, mon
     wanted = random.random(), np.random.random()  # noqa: NPY002
     random.seed(5)
     np.random.seed(5)  # noqa: NPY002
-    # Not through `load`: its annotations make beartype, which checks them here, draw from `random`.
+    # Not through `load`, nor the data set's own `__init__`: their annotations make beartype draw from `random`.
+    monkeypatch.setattr(generated, "Dataset", unchecked)
     data = make_mnist1d(num_samples=100, train_split=0.5, seed=1)
     assert (random.random(), np.random.random()) == wanted  # noqa: NPY002
     assert [len(split.y) for split in (data.train, data.valid, data.test)] == [45, 5, 50]
