@@ -15,7 +15,7 @@ scikit-learn's. What all this costs PyTorch is asked in benchmarks/against_peers
 
 Command: python experiments/islr_table.py --data idx:DIR, where DIR holds the four files of MNIST in idx format, .gz
 or not, or --data tfds:mnist; or set MLPJAX_MNIST to either. A run that was killed goes on where it was.
-Wall time on two cores: 65 minutes in two parts, beside other work; alone about 40; --quick 40 s, on mnist5k.
+Wall time on two cores: 65 minutes in two parts, beside other work; 40 (estimated) alone; --quick 40 s, mnist5k.
 
 Expected: dropout errs on 1.76 % [1.72, 1.80], ridge on 1.86 % [1.80, 1.92], discriminant analysis on 12.7 %, as
 published or less; logistic regression on 7.24 % [7.21, 7.27], above 7.2 by less than was printed. But without any
