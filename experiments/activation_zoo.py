@@ -374,7 +374,7 @@ def settle(
         (out / f"activation_zoo{name}.png").write_bytes(png(figure))
     shutil.rmtree(out / "checkpoints")
     config = {
-        "data": dataset.name,
+        "examples": len(dataset.train.y),
         "hidden": HIDDEN,
         "epochs": epochs,
         "rates": rates,
