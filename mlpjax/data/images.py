@@ -171,20 +171,17 @@ def _decode_into(
         warnings.simplefilter("ignore")
         work = pool.map(partial(_decode_block, read, size), blocks)
         for row, image in enumerate(itertools.chain.from_iterable(work)):
-            if isinstance(image, Decoded):
-                size = size or image.size
-                if image.pixels.shape[:2] == size:
-                    pixels = image.pixels if image.pixels.ndim == 3 else np.repeat(image.pixels[..., None], 3, axis=-1)
-                    file.write(pixels.tobytes())
-                    kept.append(row)
-                    modes[image.mode] += 1
-                    sizes["{} x {}".format(*image.size)] += 1
-                else:
-                    bad[names[row]] = "has {} x {} pixels where the first image has {} x {}: give all a size".format(
-                        *image.size, *size
-                    )
-            else:
+            if isinstance(image, str):
                 bad[names[row]] = image
+            elif image.pixels.shape[:2] != (size := size or image.size):
+                found, first = ("{} x {}".format(*of) for of in (image.size, size))
+                bad[names[row]] = f"has {found} pixels where the first image has {first}: give all a size"
+            else:
+                pixels = image.pixels if image.pixels.ndim == 3 else np.repeat(image.pixels[..., None], 3, axis=-1)
+                file.write(pixels.tobytes())
+                kept.append(row)
+                modes[image.mode] += 1
+                sizes["{} x {}".format(*image.size)] += 1
             on_progress(row + 1, len(names))
             if bad and not skip_bad:
                 name, reason = next(iter(bad.items()))
