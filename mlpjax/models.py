@@ -102,6 +102,53 @@ if TYPE_CHECKING:
 else:
     InitializerName = Literal[tuple(_INITIALIZERS)]
 
+Initializer: TypeAlias = InitializerName | Callable[..., Array]
+"""A name, or any function of (key, shape, dtype)."""
+Rates: TypeAlias = tuple[float, ...] | Float[Array, "..."]
+"""Dropout: one rate for all hidden layers, or one for each."""
+
+
+def draws(initializer: Initializer, scale: Number) -> Callable[..., Array]:
+    """How weights are drawn, (key, shape, dtype) -> array: what the initialiser draws, times the scale."""
+    draw = _INITIALIZERS[initializer] if isinstance(initializer, str) else initializer
+    return lambda key, shape, dtype: draw(key, shape, dtype) * scale
+
+
+def require_start(initializer: Initializer, scale: Number) -> None:
+    """Refuse an unknown initialiser, or a plain scale that is no finite number."""
+    if not callable(initializer):
+        require_choice("initializer", initializer, _INITIALIZERS)
+    if isinstance(scale, int | float) and not math.isfinite(scale):
+        raise UserError(f"scale {scale}: must be a finite number")
+
+
+def require_rates(dropout: Rates, layers: int) -> None:
+    """Refuse plain dropout rates outside [0, 1), or as many as fit neither one nor every hidden layer."""
+    if isinstance(dropout, int | float):
+        raise UserError(f"dropout {dropout}: give a tuple of rates, such as ({dropout},)")
+    if isinstance(dropout, tuple):
+        if len(dropout) not in (1, layers):
+            raise UserError(f"dropout {dropout}: give one rate, or one for each of the {layers} hidden layers")
+        for rate in dropout:
+            if not 0 <= rate < 1:
+                raise UserError(f"dropout {rate}: a rate must lie in [0, 1)")
+
+
+def rate_of(dropout: Rates, layer: int) -> Any:
+    """Dropout rate of hidden layer `layer`, counted from 0."""
+    if isinstance(dropout, tuple):
+        return dropout[layer if len(dropout) > 1 else 0]
+    return dropout if dropout.ndim == 0 else dropout[layer]
+
+
+def drop(x: Array, dropout: Rates, layer: int, key: Key[Array, ""] | None) -> Array:
+    """Drop units of hidden layer `layer` where there is a key, and scale the others: x m / (1 - p), m ~ B(1 - p)."""
+    rate = rate_of(dropout, layer)
+    if key is None or is_zero(rate):
+        return x
+    keep = bernoulli(jax.random.fold_in(key, layer), 1.0 - rate, x.shape)
+    return jnp.where(keep, x / (1.0 - rate), 0.0)
+
 
 class _Network(nn.Module):
     """The linen module behind `MLP`; its attribute describes the network, its parameters live in linen's tree."""
@@ -113,11 +160,8 @@ class _Network(nn.Module):
         mlp = self.mlp
         product = exact if key is None else make_product(mlp.precision)
         hidden, output = activation_of(mlp.activation), activation_of(mlp.output_activation)
-        draws = _INITIALIZERS[mlp.initializer] if isinstance(mlp.initializer, str) else mlp.initializer
+        draw = draws(mlp.initializer, mlp.scale)
         found = []
-
-        def draw(key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
-            return draws(key, shape, dtype) * mlp.scale
 
         for layer, (inputs, units) in enumerate(itertools.pairwise(mlp.widths)):
 
@@ -138,11 +182,7 @@ class _Network(nn.Module):
             alpha = []
             if hidden.alpha is not None:
                 alpha = [self.param(f"alpha_{layer}", initializers.constant(hidden.alpha), ())]
-            x = hidden.function(x, *alpha)
-            rate = mlp.dropout_rate(layer)
-            if key is not None and not is_zero(rate):
-                keep = bernoulli(jax.random.fold_in(key, layer), 1.0 - rate, x.shape)
-                x = jnp.where(keep, x / (1.0 - rate), 0.0)
+            x = drop(hidden.function(x, *alpha), mlp.dropout, layer, key)
             found.append(x)
         return found
 
@@ -167,9 +207,9 @@ class MLP:
     """Activation of the hidden layers: a name, or in Python any function of the pre-activations."""
     output_activation: ActivationName | Callable[..., Array] | Activation = "identity"
     """Activation of the output layer; identity where the loss works on logits."""
-    dropout: tuple[float, ...] | Float[Array, "..."] = (0.0,)
+    dropout: Rates = (0.0,)
     """Probability, in [0, 1), of dropping a hidden unit: one for all hidden layers, or one for each."""
-    initializer: InitializerName | Callable[..., Array] = "he"
+    initializer: Initializer = "he"
     """How the weights are drawn: zeros, constant (1), normal N(0, 1), uniform U[-1, 1], LeCun, Glorot, He, or
     torch, U[-1, 1] / sqrt(inputs), PyTorch's default for nn.Linear; in Python any function of (key, shape, dtype)."""
     scale: Number = 1.0
@@ -191,22 +231,10 @@ class MLP:
         activation_of(self.activation)
         if activation_of(self.output_activation, "output_activation").alpha is not None:
             raise UserError(f"output_activation {self.output_activation!r}: its alpha is trained in hidden layers only")
-        if not callable(self.initializer):
-            require_choice("initializer", self.initializer, _INITIALIZERS)
+        require_start(self.initializer, self.scale)
         require_choice("bias", self.bias, get_args(BiasName))
         require_choice("precision", self.precision, PRECISIONS)
-        if isinstance(self.scale, int | float) and not math.isfinite(self.scale):
-            raise UserError(f"scale {self.scale}: must be a finite number")
-        if isinstance(self.dropout, int | float):
-            raise UserError(f"dropout {self.dropout}: give a tuple of rates, such as ({self.dropout},)")
-        if isinstance(self.dropout, tuple):
-            if len(self.dropout) not in (1, self.hidden_layers):
-                raise UserError(
-                    f"dropout {self.dropout}: give one rate, or one for each of the {self.hidden_layers} hidden layers"
-                )
-            for rate in self.dropout:
-                if not 0 <= rate < 1:
-                    raise UserError(f"dropout {rate}: a rate must lie in [0, 1)")
+        require_rates(self.dropout, self.hidden_layers)
 
     @property
     def hidden_layers(self) -> int:
@@ -217,12 +245,6 @@ class MLP:
     def name(self) -> str:
         """The widths as lectures write them, such as 784-256-128-10."""
         return "-".join(map(str, self.widths))
-
-    def dropout_rate(self, layer: int) -> Any:
-        """Dropout rate of hidden layer `layer`, counted from 0."""
-        if isinstance(self.dropout, tuple):
-            return self.dropout[layer if len(self.dropout) > 1 else 0]
-        return self.dropout if self.dropout.ndim == 0 else self.dropout[layer]
 
     def init(self, key: Key[Array, ""], x: Array | None = None) -> Variables:
         """Draw one network.

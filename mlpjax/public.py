@@ -41,9 +41,11 @@ from mlpjax.train import (
     steps_per_epoch,
 )
 from mlpjax.typing import Variables
+from mlpjax.vgg import VGG
 
 __all__ = [
     "MLP",
+    "VGG",
     "Activation",
     "Batch",
     "Checkpoints",

@@ -10,7 +10,7 @@ from mlpjax.data import Dataset
 from mlpjax.errors import UserError
 from mlpjax.recipe import Recipe
 from mlpjax.seeds import train_many
-from mlpjax.vgg import vgg
+from mlpjax.vgg import VGG
 
 PUBLISHED = {11: 132_863_336, 13: 133_047_848, 16: 138_357_544, 19: 143_667_240}
 NORMALISED = {11: 132_868_840, 13: 133_053_736, 16: 138_365_992, 19: 143_678_248}
@@ -18,7 +18,7 @@ NORMALISED = {11: 132_868_840, 13: 133_053_736, 16: 138_365_992, 19: 143_678_248
 
 def parameters(depth: int, classes: int, side: int, **options: bool) -> int:
     images = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
-    shapes = jax.eval_shape(vgg(depth, classes, **options).init, jax.random.key(0), images)
+    shapes = jax.eval_shape(VGG(depth, classes, **options).init, jax.random.key(0), images)
     return sum(leaf.size for leaf in jax.tree.leaves(shapes.params))
 
 
@@ -35,7 +35,7 @@ def test_the_course_calls_vgg16_what_is_vgg19() -> None:
 
 
 def test_outputs_are_those_of_convolutions_by_hand() -> None:
-    model = vgg(11, 3, width=1 / 32)
+    model = VGG(11, 3, width=1 / 32)
     images = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype(np.float32)
     variables = model.init(jax.random.key(1), jnp.asarray(images))
     found, _ = model.apply(variables, jnp.asarray(images))
@@ -67,7 +67,7 @@ def test_many_are_trained_with_statistics_of_their_own() -> None:
     x = (rng.integers(0, 100, (16, 32, 32)) + 100 * y[:, None, None]).astype(np.uint8)  # in grey
     data = Dataset.from_arrays(x, y, test=(x, y), valid=0)
     recipe = Recipe(batch_size=8, epochs=3, learning_rate=1e-3)
-    found = train_many(vgg(11, 2, width=1 / 32, batch_norm=True), recipe, data, range(2))
+    found = train_many(VGG(11, 2, width=1 / 32, batch_norm=True), recipe, data, range(2))
     means = found.stats["batch_stats"]["BatchNorm_0"]["mean"]
     assert means.shape == (2, 2)
     assert (np.abs(means) > 0).all()
@@ -79,10 +79,50 @@ def test_many_are_trained_with_statistics_of_their_own() -> None:
     [
         ({"depth": 12}, "unknown depth '12'.*choose from 11, 13, 16, 19"),
         ({"width": 0}, "width 0: must be above 0"),
-        ({"dropout": 1.0}, "dropout 1.0"),
+        ({"dropout": (1.0,)}, "dropout 1.0: a rate must"),
         ({"classes": 0}, "classes 0"),
     ],
 )
 def test_numbers_outside_their_range(options: dict[str, float], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        vgg(**{"depth": 11, "classes": 2, **options})
+        VGG(**{"depth": 11, "classes": 2, **options})
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"), [((40,), "takes images, and examples of this data have 40 features"), ((28, 28), "28 x 28")]
+)
+def test_what_is_no_image_or_too_small(shape: tuple[int, ...], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        VGG(11, 2).init(jax.random.key(0), jnp.zeros((1, *shape)))
+
+
+def test_without_classes_it_is_the_body() -> None:
+    """In VGG11 the eighth convolution is the last; its outputs, halved, are what the dense layers would be given."""
+    images = jnp.asarray(np.random.default_rng(0).normal(size=(2, 64, 64, 3)), jnp.float32)
+    body = VGG(11, width=1 / 32)
+    variables = body.init(jax.random.key(1), images)
+    outputs, _ = body.apply(variables, images)
+    assert outputs.shape == (2, 2 * 2 * 16)
+    last = np.asarray(body.activations(variables, images)[-2])
+    np.testing.assert_array_equal(outputs, last.reshape(2, 2, 2, 2, 2, 16).max(axis=(2, 4)).reshape(2, -1))
+    whole = VGG(11, 3, width=1 / 32)
+    assert jax.tree.map(jnp.shape, variables.params).items() <= (
+        jax.tree.map(jnp.shape, whole.init(jax.random.key(1), images).params).items()
+    )
+
+
+def test_dropout_and_scale_are_swept() -> None:
+    """With every weight zero the outputs are the last bias; a dropout changes outputs in training alone."""
+    images = jnp.ones((4, 32, 32))
+    key = jax.random.key(0)
+
+    def outputs(scale: jax.Array, rate: jax.Array) -> tuple[jax.Array, jax.Array]:
+        model = VGG(11, 2, width=1 / 32, scale=scale, dropout=rate)
+        variables = model.init(key, images)
+        return model.apply(variables, images)[0], model.apply(variables, images, key)[0]
+
+    plain, trained = jax.vmap(outputs)(jnp.array([0.0, 1.0, 1.0]), jnp.array([0.0, 0.0, 0.5]))
+    assert not plain[0].any()
+    np.testing.assert_array_equal(plain[1], plain[2])
+    np.testing.assert_allclose(plain[1], trained[1], rtol=1e-5)
+    assert (np.abs(trained[2] - plain[2]) > 1e-3).all()
