@@ -52,6 +52,10 @@ class Recipe:
     None: 0.0001."""
     batch_size: int | None = 128
     """Examples in a minibatch; the last one of an epoch takes the rest. None: all examples at once."""
+    microbatch: int | None = None
+    """Examples of a minibatch that go through the network at a time, for large networks: what they take stays in a
+    core's cache, or in a device's memory. Must divide `batch_size`. Gradients are averaged over the minibatch all the
+    same; batch norm takes the moments of each microbatch (ghost batch norm). None: all at once."""
     epochs: int = 30
     """Passes over the training examples."""
     eval_every: int = 1
@@ -95,6 +99,9 @@ class Recipe:
         _require("clip", self.clip, above=True)
         _require("label_smoothing", self.label_smoothing, high=1)
         _require("batch_size", self.batch_size, low=1)
+        _require("microbatch", self.microbatch, low=1)
+        if self.microbatch is not None and (self.batch_size is None or self.batch_size % self.microbatch):
+            raise UserError(f"microbatch {self.microbatch}: must divide batch_size, {self.batch_size}")
         _require("epochs", self.epochs, low=1)
         _require("eval_every", self.eval_every, low=1)
         _require("sample_size", self.sample_size, low=1)

@@ -18,7 +18,7 @@ from mlpjax.plumbing.devices import free_memory
 from mlpjax.plumbing.identity import describe
 from mlpjax.plumbing.processes import ALONE, Group
 from mlpjax.recipe import Recipe
-from mlpjax.task import EVALUATION_BATCH, Task, make_task
+from mlpjax.task import Task, evaluation_batch, make_task
 from mlpjax.train import Observe, Splits, Stop, Train, Training, TrainState, begin_with, check_fit, make_train
 from mlpjax.typing import Variables
 
@@ -121,7 +121,7 @@ def step_cost(task: Task, recipe: Recipe, train: Split) -> Cost:
         recipe: how it is trained.
         train: the training split.
     """
-    x = jax.eval_shape(lambda: jnp.asarray(train.x[: recipe.batch_size or len(train.x)]))
+    x = jax.eval_shape(lambda: jnp.asarray(train.x[: recipe.microbatch or recipe.batch_size or len(train.x)]))
     variables = jax.eval_shape(task.init, jax.random.key(0), x)
     program = jax.make_jaxpr(lambda v, x: task.predict(v, task.prepare(x)))(variables, x)
     activations, flops = 4 * x.size, 0.0
@@ -133,7 +133,7 @@ def step_cost(task: Task, recipe: Recipe, train: Split) -> Cost:
             axes = equation.params.get("dimension_numbers")
             units = operand.shape[-1] if kind == "dot_general" else operand.shape[axes.rhs_spec[0]]
             flops += 2.0 * out.size * operand.size / units
-    evaluation = activations * min(EVALUATION_BATCH, len(train.y)) // len(x)
+    evaluation = activations * min(evaluation_batch(train.x), len(train.y)) // len(x)
     return Cost(4 * tree_bytes(variables) + 2 * activations, 3 * flops, evaluation)
 
 

@@ -4,6 +4,7 @@ Training, evaluation and the landscape take a `Task` and never ask what is insid
 that makes a task of a task: `augmented`, `adversarial`, `masked`.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
@@ -20,8 +21,8 @@ from mlpjax.models import Model
 from mlpjax.recipe import Normalisation, Recipe
 from mlpjax.typing import Variables, is_zero
 
-EVALUATION_BATCH = 1000
-"""Examples that are evaluated at a time: their activations stay in the cache."""
+EVALUATION_BATCH, EVALUATION_FEATURES = 1000, 2**20
+"""Examples that are evaluated at a time, and features of all of them, at most: their activations stay in the cache."""
 
 Examples: TypeAlias = UInt8[np.ndarray | Array, "n *features"] | Float[np.ndarray | Array, "n *features"]
 """Examples as stored, along a leading axis."""
@@ -247,6 +248,11 @@ def masked(task: Task, mask: PyTree) -> Task:
     )
 
 
+def evaluation_batch(x: Examples) -> int:
+    """How many of these examples are evaluated at a time."""
+    return max(1, min(EVALUATION_BATCH, EVALUATION_FEATURES // max(1, math.prod(x.shape[1:]))))
+
+
 def evaluate(task: Task, variables: Variables, split: Split) -> dict[str, Float[Array, ""]]:
     """Loss and metrics of one network on a whole split: nothing dropped, no penalties.
 
@@ -265,11 +271,11 @@ def evaluate(task: Task, variables: Variables, split: Split) -> dict[str, Float[
         values |= {name: metric.values(outputs, y) for name, metric in task.metrics.items()}
         return jax.tree.map(lambda leaf: jnp.sum(leaf.astype(jnp.float32), axis=0), values)
 
-    examples = split.y.shape[0]
-    whole = examples - examples % EVALUATION_BATCH
+    examples, size = split.y.shape[0], evaluation_batch(split.x)
+    whole = examples - examples % size
     parts = []
     if whole:
-        batches = Split(*(leaf[:whole].reshape(-1, EVALUATION_BATCH, *leaf.shape[1:]) for leaf in split))
+        batches = Split(*(leaf[:whole].reshape(-1, size, *leaf.shape[1:]) for leaf in split))
         parts.append(jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), jax.lax.map(totals, batches)))
     if whole < examples:
         parts.append(totals(Split(*(jnp.asarray(leaf[whole:]) for leaf in split))))

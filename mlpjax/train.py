@@ -4,7 +4,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -43,6 +43,10 @@ class TrainState(NamedTuple):
     def variables(self) -> Variables:
         """The network itself."""
         return Variables(self.params, self.stats)
+
+
+Differentiated: TypeAlias = Callable[[PyTree, PyTree, Batch, Keys], tuple[tuple[Float[Array, ""], PyTree], PyTree]]
+"""(parameters, statistics, batch, keys of the step) -> ((loss, statistics after it), gradient)."""
 
 
 class StepMetrics(NamedTuple):
@@ -85,19 +89,63 @@ def make_train_step(
     optimizer = make_optimizer(recipe, steps)
     wants_grad_fn = "grad_fn" in inspect.signature(optimizer.update).parameters
 
-    def train_step(state: TrainState, batch: Batch, keys: Keys) -> tuple[TrainState, StepMetrics]:
-        def objective(params: PyTree) -> tuple[Float[Array, ""], PyTree]:
-            return task.objective(Variables(params, state.stats), batch, keys)
+    def objective(params: PyTree, stats: PyTree, batch: Batch, keys: Keys) -> tuple[Float[Array, ""], PyTree]:
+        return task.objective(Variables(params, stats), batch, keys)
 
-        (loss, stats), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
-        more: dict[str, Any] = {"value": loss, "grad": grads, "value_fn": lambda params: objective(params)[0]}
+    differentiate: Differentiated = jax.value_and_grad(objective, has_aux=True)
+    if recipe.microbatch is not None:
+        differentiate = over_microbatches(differentiate, recipe.microbatch)
+
+    def train_step(state: TrainState, batch: Batch, keys: Keys) -> tuple[TrainState, StepMetrics]:
+        (loss, stats), grads = differentiate(state.params, state.stats, batch, keys)
+        more: dict[str, Any] = {
+            "value": loss,
+            "grad": grads,
+            "value_fn": lambda params: differentiate(params, state.stats, batch, keys)[0][0],
+        }
         if wants_grad_fn:
-            more = {"grad_fn": lambda params, _: jax.grad(objective, has_aux=True)(params)[0]}
+            more = {"grad_fn": lambda params, _: differentiate(params, state.stats, batch, keys)[1]}
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params, **more)
         params = optax.apply_updates(state.params, updates)
         return TrainState(params, stats, opt_state, state.step + 1), StepMetrics(loss, optax.tree.norm(grads))
 
     return jax.jit(train_step, donate_argnums=0)
+
+
+def over_microbatches(differentiate: Differentiated, size: int) -> Differentiated:
+    """Let a minibatch go through the network a few examples at a time: gradient accumulation.
+
+    loss = sum_m w_m loss_m / sum_m w_m, w_m the weight of all examples of microbatch m, and the gradient likewise; a
+    network's statistics go on from each to the next. So batch norm takes the moments of a microbatch: ghost batch norm.
+
+    Args:
+        differentiate: the loss of a batch with its statistics, and its gradient.
+        size: examples of a microbatch; must divide the minibatch.
+
+    Returns:
+        The same of a minibatch.
+
+    Source: Hoffer, Hubara and Soudry, Train longer, generalize better, arXiv:1705.08741 (ghost batch norm).
+    """
+
+    def accumulate(
+        params: PyTree, stats: PyTree, batch: Batch, keys: Keys
+    ) -> tuple[tuple[Float[Array, ""], PyTree], PyTree]:
+        parts = jax.tree.map(lambda leaf: leaf.reshape(-1, size, *leaf.shape[1:]), batch)
+        total = batch.weight.sum()
+
+        def add(carry: tuple[PyTree, ...], xs: tuple[Batch, Array]) -> tuple[tuple[PyTree, ...], None]:
+            (loss, stats, grads), (part, number) = carry, xs
+            share = part.weight.sum() / total
+            part = part._replace(weight=jnp.where(share > 0, part.weight, 1.0))  # a mean of nothing is no number
+            (own, stats), slope = differentiate(params, stats, part, keys.at(number))
+            return (loss + share * own, stats, jax.tree.map(lambda sum, leaf: sum + share * leaf, grads, slope)), None
+
+        start = (jnp.float32(0), stats, jax.tree.map(jnp.zeros_like, params))
+        (loss, stats, grads), _ = jax.lax.scan(add, start, (parts, jnp.arange(len(parts.y))))
+        return (loss, stats), grads
+
+    return accumulate
 
 
 def steps_per_epoch(examples: int, batch_size: int | None) -> int:
@@ -113,14 +161,15 @@ def epoch_order(
     Args:
         key: the epoch's own key.
         examples: how many there are.
-        batch_size: how many a minibatch takes; the last is filled up with rows of weight 0.
+        batch_size: how many a minibatch takes, `examples` at most; the last is filled up with the first rows of the
+            epoch, of weight 0, which only batch norm sees.
 
     Returns:
         The rows of every minibatch, and their weights, 1 or 0.
     """
     steps = steps_per_epoch(examples, batch_size)
     filler = steps * batch_size - examples
-    rows = jnp.pad(permutation(key, examples), (0, filler))
+    rows = jnp.pad(permutation(key, examples), (0, filler), mode="wrap")
     weight = jnp.pad(jnp.ones(examples), (0, filler))
     return rows.reshape(steps, batch_size), weight.reshape(steps, batch_size)
 

@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
+from mlpjax.convolution import convolve
 from mlpjax.errors import UserError, require_choice
 from mlpjax.models import Initializer, Rates, draws, drop, require_rates, require_start
 from mlpjax.typing import Number, Variables
@@ -33,12 +34,17 @@ class _Network(nn.Module):
         found = []
         for convolutions, channels in zip(BLOCKS[vgg.depth], CHANNELS, strict=True):
             for _ in range(convolutions):
-                x = nn.Conv(vgg.widened(channels), (3, 3), kernel_init=draw)(x)
+                x = nn.Conv(
+                    vgg.widened(channels),
+                    (3, 3),
+                    kernel_init=draw,
+                    conv_general_dilated=lambda x, w, *_layout, **_precision: convolve(x, w),
+                )(x)
                 if vgg.batch_norm:
                     x = nn.BatchNorm(use_running_average=key is None, momentum=0.9)(x)
                 x = nn.relu(x)
                 found.append(x)
-            x = nn.max_pool(x, (2, 2), strides=(2, 2))
+            x = halve(x)
         x = x.reshape(len(x), -1)
         if vgg.classes is None:
             return [*found, x]
@@ -142,6 +148,17 @@ class VGG:
         """
         found: Any = _Network(self).apply({"params": variables.params, **variables.stats}, _images(x), None)
         return found
+
+
+def halve(x: Float[Array, "batch height width channels"]) -> Float[Array, "batch _ _ channels"]:
+    """The maximum over squares of 2 x 2; an odd last row or column is left out.
+
+    Where several are largest, the gradient is shared among them. A reshaped array's maximum, as the gradient of Flax's
+    `max_pool` takes a CPU several times as long.
+    """
+    batch, height, width, channels = x.shape
+    even = x[:, : height // 2 * 2, : width // 2 * 2]
+    return even.reshape(batch, height // 2, 2, width // 2, 2, channels).max(axis=(2, 4))
 
 
 def _images(x: Array) -> Float[Array, "batch height width channels"]:

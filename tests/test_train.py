@@ -1,5 +1,6 @@
 import dataclasses
 import math
+from functools import partial
 
 import chex
 import jax
@@ -21,6 +22,7 @@ from mlpjax.task import Batch, classification, evaluate, make_task
 from mlpjax.train import (
     Observe,
     Splits,
+    begin_with,
     check_fit,
     epoch_order,
     init_state,
@@ -440,3 +442,39 @@ def test_sam_is_the_gradient_at_the_worst_point_near_by():
     state = init_state(task, recipe, KEY, DATA.train.x)
     state, _ = make_train_step(task, recipe, steps=1)(state, batch, KEYS)
     chex.assert_trees_all_close(state.params, expected, atol=1e-5)
+
+
+def test_microbatches_take_the_same_step_as_the_whole_batch():
+    """13 rows in batches of 8: the last has 5 and is filled up, so one of its microbatches holds filler alone."""
+    data = Splits(*(Split(part.x[:13], part.y[:13]) for part in (DATA.train, DATA.valid, DATA.test)))
+    found = []
+    for microbatch in (None, 2):
+        recipe = Recipe(optimizer="sgd", learning_rate=0.1, batch_size=8, epochs=3, ridge=0.01, microbatch=microbatch)
+        found.append(jax.jit(make_train(classification(MLP((3, 4, 3), "tanh"), recipe), recipe))(KEY, data))
+    whole, parts = found
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), whole.state.params, parts.state.params)
+    np.testing.assert_allclose(whole.history["grad_norm"], parts.history["grad_norm"], rtol=1e-4)
+
+
+def test_every_microbatch_draws_what_it_drops_anew_and_hands_its_statistics_on():
+    def objective(variables, batch, keys):
+        drawn = jax.random.uniform(keys.dropout)
+        stats = {"seen": 2 * variables.stats["seen"] + batch.x.sum(), "drawn": variables.stats["drawn"] + drawn}
+        return jnp.sum(variables.params * drawn), stats
+
+    task = classification(MLP((3, 3)), Recipe())._replace(objective=objective)
+    recipe = Recipe(batch_size=4, microbatch=2, optimizer="sgd", learning_rate=1.0)
+    state = begin_with(Variables(jnp.zeros(1), {"seen": jnp.float32(1), "drawn": jnp.float32(0)}), recipe)
+    batch = Batch(jnp.array([[1.0], [2.0], [3.0], [4.0]]), jnp.zeros(4, jnp.int32), jnp.ones(4))
+    after, _ = make_train_step(task, recipe, steps=1)(state, batch, KEYS)
+    draws = [float(jax.random.uniform(KEYS.at(number).dropout)) for number in (0, 1)]
+    assert draws[0] != draws[1]
+    assert float(after.stats["seen"]) == 2 * (2 * 1 + 3) + 7
+    np.testing.assert_allclose(after.stats["drawn"], sum(draws), rtol=1e-6)
+    np.testing.assert_allclose(after.params, -np.mean(draws), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("batch_size", "microbatch"), [(8, 3), (None, 4), (8, 16)])
+def test_a_microbatch_that_does_not_divide_the_batch_is_refused(batch_size, microbatch):
+    with pytest.raises(UserError, match=f"microbatch {microbatch}: must divide batch_size, {batch_size}"):
+        Recipe(batch_size=batch_size, microbatch=microbatch)
