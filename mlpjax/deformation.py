@@ -16,6 +16,9 @@ from jaxtyping import Array, Float, Key
 from mlpjax.errors import UserError
 from mlpjax.hashing import uniform
 
+FRAMING = 2
+"""Number that is folded into the key for what is cut out and mirrored."""
+
 
 @dataclass(frozen=True)
 class Deformation:
@@ -23,17 +26,18 @@ class Deformation:
 
     The pixel at p = (row, column), counted from the image's middle, becomes what the image has at
 
-        R(a) p / (1 + g) + s + alpha (G_sigma * u)(p)
+        R(a) (f m p / (1 + g)) + c + s + alpha (G_sigma * u)(p)
 
-    between pixels by bilinear interpolation, and 0 outside of it; R(a) turns by the angle a, g = (g_row, g_column)
-    stretches, s shifts, u is noise, uniform in [-1, 1] for every pixel and direction, smoothed by a Gaussian (no
-    noise outside of the image).
+    between pixels by bilinear interpolation, and 0 outside of it; R(a) turns by the angle a, f and c cut a part out and
+    enlarge it, m mirrors, g = (g_row, g_column) stretches, s shifts, u is noise, uniform in [-1, 1] for every pixel and
+    direction, smoothed by a Gaussian (no noise outside of the image).
 
     Raises:
         UserError: a number outside its range.
 
     Source: Simard, Steinkraus and Platt, Best Practices for Convolutional Neural Networks Applied to Visual Document
-        Analysis, ICDAR 2003 (elastic); Ciresan et al., Neural Computation 22 (2010), arXiv:1003.0358 (all of them).
+        Analysis, ICDAR 2003 (elastic); Ciresan et al., Neural Computation 22 (2010), arXiv:1003.0358 (all but crop
+        and flip); Szegedy et al., Going deeper with convolutions, arXiv:1409.4842 (crop and flip).
     """
 
     shift: float | int = 0.0
@@ -46,12 +50,18 @@ class Deformation:
     """alpha, in pixels (>= 0)."""
     smoothness: float | int = 5.0
     """sigma, in pixels (> 0)."""
+    crop: float | int = 1.0
+    """Least share of the area that is left, in (0, 1]: f^2 is uniform in [crop, 1], c wherever the part is inside."""
+    flip: bool = False
+    """Mirror the images from left to right with probability 1/2, as fits photographs, but no digits or letters."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
             if not 0 <= value < math.inf or (field.name == "smoothness" and value == 0):
                 raise UserError(f"{field.name} {value}: must be {'above' if value == 0 else 'at least'} 0, and finite")
+        if not 0 < self.crop <= 1:
+            raise UserError(f"crop {self.crop}: must be above 0 and at most 1, the whole image")
         if self.stretch >= 1:
             raise UserError(f"stretch {self.stretch}: must be below 1, the whole size")
 
@@ -92,6 +102,15 @@ class Deformation:
         down, along = (1 / (1 + self.stretch * draw) for draw in others[:2])
         middle = np.array([height - 1, width - 1], np.float32) / 2
         at_row, at_column = (at + self.shift * draw for at, draw in zip(middle, others[2:], strict=True))
+        # Draws of their own, so that the others stay what they are.
+        area, *offsets, mirror = jax.random.uniform(jax.random.fold_in(key, FRAMING), (4, count))
+        if self.crop < 1:
+            side = jnp.sqrt(1 - (1 - self.crop) * area)
+            down, along = side * down, side * along
+            rows, columns = ((2 * draw - 1) * (1 - side) * at for draw, at in zip(offsets, middle, strict=True))
+            at_row, at_column = at_row + rows, at_column + columns
+        if self.flip:
+            along = jnp.where(mirror < 0.5, along, -along)
         maps = jnp.stack([cos * down, -sin * along, at_row, sin * down, cos * along, at_column]).reshape(2, 3, count)
         pixels = np.indices((height, width), np.float32).reshape(2, -1) - middle[:, None]
         # As one product: written out, the sines would be computed anew for every pixel.

@@ -1,6 +1,7 @@
 """The names that `mlpjax` offers; the package imports this module when one of them is first wanted."""
 
 from mlpjax.activations import Activation
+from mlpjax.colour import ColourJitter
 from mlpjax.data import Dataset, Files, Split, load
 from mlpjax.deformation import Deformation
 from mlpjax.errors import UserError
@@ -49,6 +50,7 @@ __all__ = [
     "Activation",
     "Batch",
     "Checkpoints",
+    "ColourJitter",
     "Dataset",
     "Deformation",
     "Files",

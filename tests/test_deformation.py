@@ -102,3 +102,39 @@ def test_a_number_out_of_its_range_is_named(field: str) -> None:
 def test_what_is_no_image_is_refused() -> None:
     with pytest.raises(mlpjax.UserError, match=r"examples of shape \(5,\) are no images"):
         ALL(KEY, jnp.zeros((2, 5)))
+
+
+def test_half_of_the_images_are_mirrored_and_nothing_else() -> None:
+    found = np.asarray(Deformation(flip=True)(KEY, jnp.stack([IMAGES[0]] * 400)))
+    image = np.asarray(IMAGES[0])
+    as_is, mirrored = (np.isclose(found, other, atol=1e-5).all(axis=(1, 2)) for other in (image, image[:, ::-1]))
+    assert (as_is ^ mirrored).all()
+    assert scipy.stats.binomtest(int(mirrored.sum()), 400).pvalue > 1e-3
+
+
+def test_a_crop_is_inside_the_image_and_its_share_of_the_area_even() -> None:
+    at = np.asarray(Deformation(crop=0.3).places(KEY, 4000, 9, 7))
+    assert (at.min(axis=(1, 2, 3)) >= -1e-5).all()
+    assert (at.max(axis=(1, 2, 3)) <= np.array([8, 6]) + 1e-5).all()
+    height, width = ((at[axis, :, -1, -1] - at[axis, :, 0, 0]) / size for axis, size in ((0, 8), (1, 6)))
+    np.testing.assert_allclose(height, width, rtol=1e-4)
+    assert scipy.stats.kstest(height * width, scipy.stats.uniform(0.3, 0.7).cdf).pvalue > 1e-3
+    # Where in the room that is left it lies is even, too, in either direction for itself.
+    for axis, size in ((0, 8), (1, 6)):
+        where = at[axis, :, 0, 0] / (size * (1 - height))
+        assert scipy.stats.kstest(where, scipy.stats.uniform().cdf).pvalue > 1e-3
+
+
+def test_a_crop_turned_and_shifted_is_turned_about_its_middle() -> None:
+    """The middle is where crop and shift alone put it, and the sides are the crop's."""
+    own = Deformation(shift=2, rotation=30, crop=0.5).places(KEY, 20, 9, 9)
+    plain = Deformation(shift=2, crop=0.5).places(KEY, 20, 9, 9)
+    np.testing.assert_allclose(own[:, :, 4, 4], plain[:, :, 4, 4], atol=1e-5)
+    np.testing.assert_allclose(
+        np.linalg.norm(own[:, :, 4, 5] - own[:, :, 4, 4], axis=0), plain[1, :, 4, 5] - plain[1, :, 4, 4], atol=1e-5
+    )
+
+
+def test_framing_changes_no_other_draw() -> None:
+    both = Deformation(shift=2, flip=True).places(KEY, 50, 9, 7)
+    np.testing.assert_allclose(both[:, :, 4, 3], Deformation(shift=2).places(KEY, 50, 9, 7)[:, :, 4, 3], atol=1e-5)
