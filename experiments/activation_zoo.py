@@ -69,7 +69,7 @@ from mlpjax import (
     sweep,
 )
 from mlpjax.activations import ACTIVATIONS, peak_slope
-from mlpjax.claims import Claim, run_experiment
+from mlpjax.claims import MNIST, Claim, run_experiment
 from mlpjax.data.dataset import stratified_holdout
 from mlpjax.data.mnist import load_mnist
 from mlpjax.landscape.signals import HiddenUnits, delta_norms, hidden_units
@@ -408,4 +408,4 @@ def body(seeds: int, quick: bool, out: Path, data: str) -> tuple[list[Claim], di
 
 if __name__ == "__main__":
     shared = "MNIST's one split into 60,000 and 10,000 digits, and one draw of the 5,000 for validation"
-    run_experiment("activation_zoo", __doc__, body, full_seeds=16, quick_seeds=3, full_mnist=True, shared=shared)
+    run_experiment("activation_zoo", __doc__, body, full_seeds=16, quick_seeds=3, needs=MNIST, shared=shared)

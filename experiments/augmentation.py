@@ -54,7 +54,7 @@ from mlpjax import (
     progress_bar,
     train_many,
 )
-from mlpjax.claims import Claim, run_experiment
+from mlpjax.claims import MNIST, Claim, run_experiment
 from mlpjax.data.mnist import load_mnist
 from mlpjax.report.figures import BLUE, ORANGE, STYLE, VERMILLION, png
 from mlpjax.stats import mean_band
@@ -411,4 +411,4 @@ def body(seeds: int, quick: bool, out: Path, data: str) -> tuple[list[Claim], di
 
 if __name__ == "__main__":
     shared = "MNIST's one split into 60,000 and 10,000 digits"
-    run_experiment("augmentation", __doc__, body, full_seeds=SEEDS, quick_seeds=2, full_mnist=True, shared=shared)
+    run_experiment("augmentation", __doc__, body, full_seeds=SEEDS, quick_seeds=2, needs=MNIST, shared=shared)

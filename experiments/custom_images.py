@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from mlpjax import MLP, Dataset, Recipe, Split, Trained, UserError, load, progress_bar, train_many
-from mlpjax.claims import Claim, run_experiment
+from mlpjax.claims import MNIST, Claim, run_experiment
 from mlpjax.data.mnist import load_mnist
 from mlpjax.report.figures import BLUE, GREEN, STYLE, VERMILLION, png
 from mlpjax.stats import quantile_band
@@ -141,4 +141,4 @@ def body(seeds: int, quick: bool, out: Path, data: str) -> tuple[list[Claim], di
 
 if __name__ == "__main__":
     shared = "the course's 768 digits"
-    run_experiment("custom_images", __doc__, body, full_seeds=64, quick_seeds=8, full_mnist=True, shared=shared)
+    run_experiment("custom_images", __doc__, body, full_seeds=64, quick_seeds=8, needs=MNIST, shared=shared)

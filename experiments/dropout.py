@@ -63,7 +63,7 @@ from mlpjax import (
     progress_bar,
     sweep,
 )
-from mlpjax.claims import Claim, run_experiment
+from mlpjax.claims import MNIST, Claim, run_experiment
 from mlpjax.data.dataset import with_label_noise
 from mlpjax.data.mnist import load_mnist
 from mlpjax.report.figures import BLUE, GREEN, ORANGE, STYLE, VERMILLION, png
@@ -476,4 +476,4 @@ def body(seeds: int, quick: bool, out: Path, data: str) -> tuple[list[Claim], di
 
 if __name__ == "__main__":
     shared = "MNIST's own split, 10,000 test digits; one split of mnist5k, 1,000 test digits, one draw of wrong labels"
-    run_experiment("dropout", __doc__, body, full_seeds=16, quick_seeds=3, full_mnist=True, shared=shared)
+    run_experiment("dropout", __doc__, body, full_seeds=16, quick_seeds=3, needs=MNIST, shared=shared)

@@ -51,7 +51,7 @@ from mlpjax import (
     sampled_rows,
     train_many,
 )
-from mlpjax.claims import Claim, run_experiment
+from mlpjax.claims import MNIST, Claim, run_experiment
 from mlpjax.data.dataset import with_label_noise
 from mlpjax.data.mnist import load_mnist
 from mlpjax.findings.mistakes import draw_mistakes
@@ -343,4 +343,4 @@ def body(seeds: int, quick: bool, out: Path, data: str) -> tuple[list[Claim], di
 
 if __name__ == "__main__":
     shared = "MNIST's own split and images, 10,000 test digits"
-    run_experiment("failure_gallery", __doc__, body, full_seeds=64, quick_seeds=8, full_mnist=True, shared=shared)
+    run_experiment("failure_gallery", __doc__, body, full_seeds=64, quick_seeds=8, needs=MNIST, shared=shared)

@@ -72,7 +72,7 @@ from mlpjax import (
     steps_per_epoch,
     train_many,
 )
-from mlpjax.claims import Claim, run_experiment
+from mlpjax.claims import MNIST, Claim, run_experiment
 from mlpjax.data.mnist import load_mnist
 from mlpjax.lift import OnProgress
 from mlpjax.recipe import make_schedule
@@ -433,4 +433,4 @@ def body(seeds: int, quick: bool, out: Path, data: str) -> tuple[list[Claim], di
 
 if __name__ == "__main__":
     shared = "MNIST's own split, 10,000 test digits"
-    run_experiment("fast_mnist", __doc__, body, full_seeds=16, quick_seeds=4, full_mnist=True, shared=shared)
+    run_experiment("fast_mnist", __doc__, body, full_seeds=16, quick_seeds=4, needs=MNIST, shared=shared)

@@ -50,7 +50,7 @@ from mlpjax import (
     sweep,
     train_many,
 )
-from mlpjax.claims import Claim, run_experiment
+from mlpjax.claims import MNIST, Claim, run_experiment
 from mlpjax.data.dataset import stratified_holdout
 from mlpjax.data.mnist import load_mnist
 from mlpjax.models import dense_layers
@@ -290,4 +290,4 @@ def body(seeds: int, quick: bool, out: Path, data: str) -> tuple[list[Claim], di
 
 if __name__ == "__main__":
     shared = "MNIST's own split, 10,000 test digits"
-    run_experiment("islr_table", __doc__, body, full_seeds=32, quick_seeds=3, full_mnist=True, shared=shared)
+    run_experiment("islr_table", __doc__, body, full_seeds=32, quick_seeds=3, needs=MNIST, shared=shared)

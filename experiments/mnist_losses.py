@@ -35,7 +35,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from mlpjax import MLP, Checkpoints, Dataset, Recipe, UserError, load, progress_bar, train_many
-from mlpjax.claims import Claim, run_experiment
+from mlpjax.claims import MNIST, Claim, run_experiment
 from mlpjax.data.mnist import load_mnist
 from mlpjax.report.figures import BLUE, GREEN, ORANGE, STYLE, VERMILLION, png
 from mlpjax.stats import quantile_band
@@ -242,4 +242,4 @@ def body(seeds: int, quick: bool, out: Path, data: str) -> tuple[list[Claim], di
 
 if __name__ == "__main__":
     shared = "MNIST's one split into 60,000 and 10,000 digits"
-    run_experiment("mnist_losses", __doc__, body, full_seeds=16, quick_seeds=4, full_mnist=True, shared=shared)
+    run_experiment("mnist_losses", __doc__, body, full_seeds=16, quick_seeds=4, needs=MNIST, shared=shared)

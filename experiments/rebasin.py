@@ -70,7 +70,7 @@ from mlpjax import (
     progress_bar,
     train_many,
 )
-from mlpjax.claims import Claim, run_experiment
+from mlpjax.claims import MNIST, Claim, run_experiment
 from mlpjax.data.mnist import load_mnist
 from mlpjax.landscape.matching import match
 from mlpjax.landscape.mode_connectivity import barrier, line
@@ -405,4 +405,4 @@ def body(seeds: int, quick: bool, out: Path, data: str) -> tuple[list[Claim], di
 
 if __name__ == "__main__":
     shared = "MNIST's one split, and one split of mnist5k"
-    run_experiment("rebasin", __doc__, body, full_seeds=30, quick_seeds=6, full_mnist=True, shared=shared)
+    run_experiment("rebasin", __doc__, body, full_seeds=30, quick_seeds=6, needs=MNIST, shared=shared)

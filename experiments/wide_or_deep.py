@@ -60,7 +60,7 @@ from mlpjax import (
     progress_bar,
     train_many,
 )
-from mlpjax.claims import Claim, run_experiment
+from mlpjax.claims import MNIST, Claim, run_experiment
 from mlpjax.data.mnist import load_mnist
 from mlpjax.landscape.signals import delta_norms, factor_per_layer
 from mlpjax.report.figures import BLUE, GREEN, ORANGE, STYLE, VERMILLION, png
@@ -398,4 +398,4 @@ def body(seeds: int, quick: bool, out: Path, data: str) -> tuple[list[Claim], di
 
 if __name__ == "__main__":
     shared = "MNIST's one split into 60,000 and 10,000 digits, and one draw of numbers to multiply"
-    run_experiment("wide_or_deep", __doc__, body, full_seeds=16, quick_seeds=2, full_mnist=True, shared=shared)
+    run_experiment("wide_or_deep", __doc__, body, full_seeds=16, quick_seeds=2, needs=MNIST, shared=shared)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlpjax.claims import Claim, run_experiment
+from mlpjax.claims import MNIST, Claim, run_experiment
 from mlpjax.claims.runner import SKIPPED, write_results
 from mlpjax.claims.values import by_claim
 from mlpjax.errors import UserError
@@ -157,7 +157,7 @@ def run_on_mnist(*argv: str) -> list[str]:
         given.append(data)
         return body(seeds, quick, out)
 
-    run_experiment("digits", "", on_mnist, 1000, 10, argv, full_mnist=True)
+    run_experiment("digits", "", on_mnist, 1000, 10, argv, needs=MNIST)
     return given
 
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from mlpjax import MLP, Dataset, Observe, Recipe, Split, make_keys, make_task, mean_loss, sweep
 from mlpjax.activations import ACTIVATIONS
-from mlpjax.claims import Claim, run_experiment
+from mlpjax.claims import MNIST, Claim, run_experiment
 from mlpjax.landscape.signals import HiddenUnits, delta_norms
 
 
@@ -158,7 +158,7 @@ def test_experiment_keeps_the_contract(
     monkeypatch.setattr(experiment, "load", lambda _: digits)
     (tmp_path / "checkpoints").mkdir()
     arguments = ["--quick", "--out", str(tmp_path)]
-    run_experiment("activation_zoo", "", experiment.body, 3, 3, arguments, full_mnist=True)
+    run_experiment("activation_zoo", "", experiment.body, 3, 3, arguments, needs=MNIST)
     assert not (tmp_path / "checkpoints").exists()
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["config"]["kinds"]["tanh"]["reached 97 %"] == 2
@@ -166,7 +166,7 @@ def test_experiment_keeps_the_contract(
     figures = ("activation_zoo", "activation_zoo_functions", "activation_zoo_layers")
     assert all((tmp_path / f"{name}.png").stat().st_size > 10_000 for name in figures)
     with pytest.raises(SystemExit, match="2"):
-        run_experiment("activation_zoo", "", experiment.body, 3, 3, [*arguments, "--seeds", "1"], full_mnist=True)
+        run_experiment("activation_zoo", "", experiment.body, 3, 3, [*arguments, "--seeds", "1"], needs=MNIST)
 
     kinds = {name: train(name) for name in ("relu", "step", "sigmoid")}
     chart, layers = experiment.draw(kinds), experiment.draw_inside(kinds)

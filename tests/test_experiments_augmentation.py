@@ -13,7 +13,7 @@ import pytest
 from conftest import labelled, labels, load_experiment, texts
 
 from mlpjax import MLP, Dataset, Deformation, Split, augmented, make_task, train_many
-from mlpjax.claims import Claim, run_experiment
+from mlpjax.claims import MNIST, Claim, run_experiment
 
 RNG = np.random.default_rng(0)
 
@@ -132,7 +132,7 @@ def test_experiment_keeps_the_contract(
     monkeypatch.setattr(experiment, "train_small", lambda *_: errors)
     monkeypatch.setattr(experiment, "train_wide", lambda *_: wide)
     (tmp_path / "checkpoints").mkdir()
-    run_experiment("augmentation", "", experiment.body, 3, 3, ["--quick", "--out", str(tmp_path)], full_mnist=True)
+    run_experiment("augmentation", "", experiment.body, 3, 3, ["--quick", "--out", str(tmp_path)], needs=MNIST)
     assert not (tmp_path / "checkpoints").exists()
     claims = {claim["name"]: claim for claim in json.loads((tmp_path / "results.json").read_text())["claims"]}
     for place, kind in enumerate(experiment.KINDS):
@@ -154,7 +154,7 @@ def test_experiment_keeps_the_contract(
     }
     with pytest.raises(SystemExit, match="2"):
         options = ["--quick", "--seeds", "1", "--out", str(tmp_path)]
-        run_experiment("augmentation", "", experiment.body, 3, 3, options, full_mnist=True)
+        run_experiment("augmentation", "", experiment.body, 3, 3, options, needs=MNIST)
 
 
 def test_what_is_published_stands_beside(experiment: ModuleType) -> None:

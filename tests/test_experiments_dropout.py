@@ -10,7 +10,7 @@ import pytest
 from conftest import labelled, load_experiment, texts
 
 from mlpjax import MLP, Dataset, Recipe, Split, Swept, train_many
-from mlpjax.claims import Claim, run_experiment
+from mlpjax.claims import MNIST, Claim, run_experiment
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ def test_experiment_keeps_the_contract(
     monkeypatch.setattr(experiment, "train_map", lambda *_: cells)
     monkeypatch.setattr(experiment, "train_both", lambda *_: both)
     (tmp_path / "checkpoints").mkdir()
-    run_experiment("dropout", "", experiment.body, 3, 3, ["--quick", "--out", str(tmp_path)], full_mnist=True)
+    run_experiment("dropout", "", experiment.body, 3, 3, ["--quick", "--out", str(tmp_path)], needs=MNIST)
     assert not (tmp_path / "checkpoints").exists()
     claims = {claim["name"]: claim for claim in json.loads((tmp_path / "results.json").read_text())["claims"]}
 
@@ -171,7 +171,7 @@ def test_experiment_keeps_the_contract(
 
     with pytest.raises(SystemExit, match="2"):
         run_experiment(
-            "dropout", "", experiment.body, 3, 3, ["--quick", "--seeds", "1", "--out", str(tmp_path)], full_mnist=True
+            "dropout", "", experiment.body, 3, 3, ["--quick", "--seeds", "1", "--out", str(tmp_path)], needs=MNIST
         )
 
     full: dict[str, Claim] = {claim.name: claim for claim in experiment.claims_of_published(found, published=True)}

@@ -12,7 +12,7 @@ from conftest import labelled, labels, load_experiment, texts
 from sklearn.metrics import average_precision_score, confusion_matrix
 
 from mlpjax import MLP, Dataset, Recipe, make_keys, sampled_rows, train_many
-from mlpjax.claims import run_experiment
+from mlpjax.claims import MNIST, run_experiment
 
 RNG = np.random.default_rng(0)
 
@@ -41,7 +41,7 @@ def test_the_experiment_keeps_the_contract(
     monkeypatch.setattr(experiment, "train", watched)
     monkeypatch.setattr(experiment, "JUDGES", 4)
     monkeypatch.setattr(experiment, "SHARE", 0.1)
-    run_experiment("failure_gallery", "", experiment.body, 64, 3, ["--quick", "--out", str(tmp_path)], full_mnist=True)
+    run_experiment("failure_gallery", "", experiment.body, 64, 3, ["--quick", "--out", str(tmp_path)], needs=MNIST)
 
     (_, _, _, _, seeds, judged), _, first, second = asked
     assert [*seeds] == [0, 1, 2]

@@ -13,7 +13,7 @@ from conftest import labelled, load_experiment, texts
 from sklearn.decomposition import PCA
 
 from mlpjax import MLP, Dataset, Recipe, Split, Trained, Variables, make_keys
-from mlpjax.claims import run_experiment
+from mlpjax.claims import MNIST, run_experiment
 from mlpjax.recipe import make_optimizer
 
 
@@ -158,7 +158,7 @@ def test_experiment_keeps_the_contract(
     for installed in (False, True):
         (tmp_path / "checkpoints").mkdir()
         monkeypatch.setattr(experiment, "find_spec", lambda _, found=installed: found or None)
-        run_experiment("fast_mnist", "", experiment.body, 4, 4, ["--quick", "--out", str(tmp_path)], full_mnist=True)
+        run_experiment("fast_mnist", "", experiment.body, 4, 4, ["--quick", "--out", str(tmp_path)], needs=MNIST)
         results = json.loads((tmp_path / "results.json").read_text())
         claims = {claim["name"]: claim for claim in results["claims"]}
         assert {claim["verdict"] for claim in claims.values()} == {"new"}  # nothing was wanted of 5,000 digits

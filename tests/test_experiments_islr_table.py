@@ -10,7 +10,7 @@ import pytest
 from conftest import labelled, load_experiment, texts
 
 from mlpjax import Dataset, Split, Trained
-from mlpjax.claims import run_experiment
+from mlpjax.claims import MNIST, run_experiment
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_experiment_keeps_the_contract(
         return known[name]
 
     monkeypatch.setattr(experiment, "train_many", few_programs)
-    run_experiment("islr_table", "", experiment.body, 2, 2, ["--quick", "--out", str(tmp_path)], full_mnist=True)
+    run_experiment("islr_table", "", experiment.body, 2, 2, ["--quick", "--out", str(tmp_path)], needs=MNIST)
 
     choice = chosen["choices"][experiment.RIDGE]
     assert choice.strengths == (0.5, 1e-4)

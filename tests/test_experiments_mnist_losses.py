@@ -13,7 +13,7 @@ import pytest
 from conftest import load_experiment
 
 from mlpjax import MLP, Dataset, Recipe, Split, UserError, train_many
-from mlpjax.claims import run_experiment
+from mlpjax.claims import MNIST, run_experiment
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def test_experiment_trains_draws_and_states(
     train, groups = experiment.train, {}
     monkeypatch.setattr(experiment, "load", lambda _: coarse_digits)
     monkeypatch.setattr(experiment, "train", lambda *args: groups.setdefault("all", train(*args)))
-    run_experiment("mnist_losses", "", experiment.body, 2, 2, ["--quick", "--out", str(tmp_path)], full_mnist=True)
+    run_experiment("mnist_losses", "", experiment.body, 2, 2, ["--quick", "--out", str(tmp_path)], needs=MNIST)
 
     cost = {group: history["train_loss"] for group, history in groups["all"].items()}
     np.testing.assert_array_equal(cost[experiment.MSE][:, 0], cost[experiment.SUMMED][:, 0])

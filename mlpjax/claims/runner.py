@@ -1,7 +1,6 @@
 """One experiment's run: its command line, its verdicts in the terminal, and results.json."""
 
 import json
-import os
 import shlex
 import sys
 import time
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mlpjax.claims.needs import Needs
 from mlpjax.claims.values import tidy
 from mlpjax.claims.verdict import Claim
 from mlpjax.errors import UserError
@@ -45,7 +45,7 @@ class _Options:
 @dataclass(frozen=True)
 class _OptionsWithData(_Options):
     data: str = ""
-    """All of MNIST: idx:DIR, with DIR the folder of its four idx files, or tfds:mnist; --quick does without."""
+    """Where the data is, as said above, beside Command; --quick does without."""
 
 
 def run_experiment(
@@ -56,13 +56,13 @@ def run_experiment(
     quick_seeds: int,
     argv: Sequence[str] | None = None,
     *,
-    full_mnist: bool = False,
+    needs: Needs | None = None,
     shared: str = "",
 ) -> None:
     """Run `python experiments/NAME.py [--seeds N] [--quick] [--out DIR]`: parse, run, print and write.
 
     Prints the verdicts, and writes `DIR/results.json` and the values of every seed, `DIR/values.parquet`. A user's
-    error ends in one line and exit code 2; where full MNIST is needed and not given, that is said in one line and the
+    error ends in one line and exit code 2; where the data is needed and not given, that is said in one line and the
     exit code is `SKIPPED`.
 
     Args:
@@ -73,15 +73,14 @@ def run_experiment(
         full_seeds: the default number of seeds.
         quick_seeds: the default number of seeds with `--quick`.
         argv: the arguments; those of the command line if None.
-        full_mnist: whether the experiment takes all of MNIST, but with `--quick`. Then there is an option
-            `--data`, by default what MLPJAX_MNIST holds (a bare folder is read as `idx:`), and `body` has it
-            as fourth argument, for `load_mnist`.
+        needs: the data that it takes, but with `--quick`. Then there is an option `--data`, by default what the
+            environment says, and `body` has it as fourth argument.
         shared: what all seeds share, on which their intervals are conditional ("one split of the digits").
     """
     argv = sys.argv[1:] if argv is None else argv
     default = _Options(quick_seeds if "--quick" in argv else full_seeds, Path("runs") / name)
-    if full_mnist:
-        default = _OptionsWithData(default.seeds, default.out, data=_mnist_of_the_environment())
+    if needs:
+        default = _OptionsWithData(default.seeds, default.out, data=needs.of_environment())
     options = tyro.cli(
         type(default),
         prog=f"python experiments/{name}.py",
@@ -92,17 +91,12 @@ def run_experiment(
     )
     command = ["python", f"experiments/{name}.py", "--seeds", str(options.seeds), *["--quick"] * options.quick]
     data = []
-    if isinstance(options, _OptionsWithData):
+    if needs and isinstance(options, _OptionsWithData):
         if not options.data and not options.quick:
-            sys.stderr.write(
-                f"skipped: {name} needs all of MNIST: give --data idx:DIR, with DIR the folder of its four idx files, "
-                "or pip install '.[tfds]' and give --data tfds:mnist\n"
-            )
+            sys.stderr.write(f"skipped: {name} needs {needs.what}: give {needs.how}\n")
             raise SystemExit(SKIPPED)
         data = [options.data]
-        # The folder's place says nothing to anyone else.
-        where = "idx:DIR" if options.data.startswith("idx:") else options.data
-        command += ["--data", where] * (not options.quick)
+        command += ["--data", needs.told(options.data)] * (not options.quick)
     use_all_cores()
     remember_compilations()
     try:
@@ -166,11 +160,6 @@ def write_results(
     path = out_dir / "results.json"
     write_atomically(path, lambda file: file.write(text.encode()))
     return path
-
-
-def _mnist_of_the_environment() -> str:
-    spec = os.environ.get("MLPJAX_MNIST", "")
-    return spec if spec.startswith(("idx:", "tfds:")) or not spec else f"idx:{spec}"
 
 
 def _verdicts(name: str, claims: Iterable[Claim]) -> Table:
