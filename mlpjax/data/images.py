@@ -112,7 +112,7 @@ def _upright(image: Image.Image, size: Size | None) -> Decoded:
         raise UnreadableError("is partly transparent: save it on a background")
     mode, wanted = image.mode, "L" if image.mode in GREY else "RGB"
     ImageOps.exif_transpose(image, in_place=True)
-    upright = image if mode == wanted else image.convert(wanted)
+    upright = image if image.mode == wanted else image.convert(wanted)  # which would copy it
     of_file = (upright.height, upright.width)
     if size and size != of_file:
         upright = upright.resize(size[::-1], Image.Resampling.BILINEAR, reducing_gap=3.0)
