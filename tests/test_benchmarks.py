@@ -7,15 +7,20 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import mlpjax
+import mlpjax.data.images
 from mlpjax import UserError
+from mlpjax.data.images import decode
+from mlpjax.train import epoch_order
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 RESULTS = sorted((BENCHMARKS / "results").glob("*.json"))
-MEASURING = ("roofline", "against_peers", "jit_speed", "scaling", "landscape")
+MEASURING = ("roofline", "against_peers", "jit_speed", "scaling", "landscape", "images")
 
 
 @pytest.fixture(autouse=True)
@@ -256,7 +261,8 @@ def test_every_benchmark_asks_for_what_was_wanted(
 ) -> None:
     monkeypatch.setattr(common, "Yardstick", lambda: lambda: 300.0)
     monkeypatch.setattr(common, "load_digits", lambda options: common.synthetic_digits(60 * common.BATCH, 10))
-    roofline, jit_speed, scaling = map(importlib.import_module, ("roofline", "jit_speed", "scaling"))
+    names = ("roofline", "jit_speed", "scaling", "images")
+    roofline, jit_speed, scaling, images = map(importlib.import_module, names)
     gflop = 60 * common.BATCH * common.flops_per_example(common.WIDTHS) / 1e9
     monkeypatch.setattr(roofline, "time_training", lambda *a: common.Timing(gflop / 240.0, 1.0, 2.0, 3.0))
     monkeypatch.setattr(roofline, "time_two_starts", lambda: (9.0, 2.5))
@@ -264,6 +270,7 @@ def test_every_benchmark_asks_for_what_was_wanted(
     monkeypatch.setattr(scaling, "time_processes", lambda *a: 1.0)
     for way in ("time_no_jit", "time_step", "time_epoch", "time_seeds"):
         monkeypatch.setattr(jit_speed, way, lambda *a: jit_speed.Cost(1.0, 2.0))
+    monkeypatch.setattr(images, "measure_kind", lambda *a: images_measured(images))
     monkeypatch.setattr(scaling, "in_fresh_process", lambda train, problem, seeds, *a: scaling.Cost(1.0, 1.5, seeds))
 
     def rows(module: ModuleType) -> list[Any]:
@@ -288,6 +295,79 @@ def test_every_benchmark_asks_for_what_was_wanted(
     memory = {row.name.split(",")[0]: row for row in rows(scaling) if row.unit == "GB"}
     assert list(memory) == ["MNIST"]
     assert (memory["MNIST"].wanted, memory["MNIST"].relation, memory["MNIST"].met) == (2.0, "at most", True)
+    wanted = [(row.relation, row.wanted, row.met) for row in rows(images)]
+    assert wanted == [(at_least, 0.9, False), (at_least, 1.5, True), (at_least, 10.0, True)] * 2
+
+
+def images_measured(images: ModuleType) -> dict[str, Any]:
+    """Two rounds of everything: of 100 pictures, Pillow decodes 50 a second in threads and 80 in processes."""
+    return {
+        "mlpjax": [images.Cost(decoding=1.5, first=2.0, second=0.1, further=0.05)] * 2,
+        images.THREADS: [2.0] * 2,
+        images.PROCESSES: [1.25] * 2,
+        images.LOADER: [[[6.0, 3.0]]] * 2,
+        f"{images.LOADER}, {images.PROCESSES}": [[[5.0, 4.0]]] * 2,
+    }
+
+
+def test_pictures_are_set_against_the_faster_pool_and_the_faster_loader() -> None:
+    images = importlib.import_module("images")
+    measured = images_measured(images)
+    decoding, threads, processes, first, second, further = images.rows("small", 100, measured)
+    assert (decoding.peer, threads.peer, processes.peer) == (80.0, 50.0, 80.0)
+    assert decoding.ours == 102 / 1.5  # with a picture of each class to test
+    assert (first.ratio, second.ratio, further.ratio) == (2.5, 30.0, 60.0)
+    without = {name: values for name, values in measured.items() if not name.startswith(images.LOADER)}
+    assert images.rows("small", 100, without) == [decoding, threads, processes]
+
+
+def test_pictures_are_always_the_same_and_every_side_decodes_them_to_the_same_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, pillow = map(importlib.import_module, ("images", "images_pillow"))
+    paths = images.write_pictures(tmp_path / "one", 5, (20, 16))
+    again = images.write_pictures(tmp_path / "two", 5, (20, 16))
+    contents = [Path(path).read_bytes() for path in paths]
+    assert contents == [Path(path).read_bytes() for path in again]
+    assert len({*contents}) == 5
+    decoded: list[np.ndarray] = []
+    monkeypatch.setattr(pillow.np, "asarray", lambda image, asarray=np.asarray: decoded.append(asarray(image)))
+    assert pillow.seconds(paths, (6, 8), threads=1) > 0
+    monkeypatch.undo()
+    ours = [decode(content, (8, 6)).pixels for content in contents]
+    np.testing.assert_array_equal(decoded, ours)
+    torchvision = pytest.importorskip("torchvision")
+    (own, _) = torchvision.datasets.ImageFolder(str(tmp_path / "one/train"), torchvision.transforms.Resize((8, 6)))[0]
+    np.testing.assert_array_equal(np.asarray(own), ours[0])
+
+
+def test_pictures_are_decoded_once_and_read_three_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = importlib.import_module("images")
+    images.write_pictures(tmp_path / "pictures", 6, (20, 16))
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda _: pytest.fail("the user's own cache"))
+    decoded: list[bytes] = []
+    monkeypatch.setattr(
+        mlpjax.data.images, "decode", lambda content, size: decoded.append(content) or decode(content, size)
+    )
+    seen: list[Any] = []
+    cost = images.time_ours(tmp_path / "pictures", lambda key, train: seen.append(train))
+    assert len(decoded) == 6 + 2
+    assert [train.x.shape for train in seen] == [(6, images.SIDE, images.SIDE, 3)] * 3
+    assert 0 < cost.decoding < cost.first
+    assert cost.second > 0 < cost.further
+
+
+def test_minibatches_are_those_of_training(common: ModuleType) -> None:
+    images = importlib.import_module("images")
+    n = 2 * common.BATCH + 50
+    x = np.random.default_rng(0).integers(0, 256, (n, 2, 3, 3), np.uint8)
+    key = jax.random.key(1)
+    last, firsts = images.minibatches(key, mlpjax.Split(jnp.asarray(x), jnp.arange(n)))
+    rows, weight = map(np.asarray, epoch_order(key, n, common.BATCH))
+    assert sorted(rows[weight > 0]) == list(range(n))
+    np.testing.assert_allclose(last.x, x[rows[-1]] / 255, rtol=1e-6)
+    np.testing.assert_array_equal(last.y, rows[-1])
+    np.testing.assert_allclose(firsts, x[rows[[0, 0, 1], 0], 0, 0, 0] / 255, rtol=1e-6)
 
 
 def check_contract(common: ModuleType, results: dict[str, Any], name: str) -> None:
@@ -306,7 +386,8 @@ def test_committed_results_keep_the_contract(file: Path, common: ModuleType) -> 
     results = json.loads(file.read_bytes())
     check_contract(common, results, file.stem)
     assert not results["quick"], f"{file.name} is of a quick run"
-    assert results["config"]["examples"] == (5_000 if results["data"] == "mnist5k" else common.EXAMPLES)
+    fewer = {"mnist5k": 5_000, "generated pictures": 5_000}
+    assert results["config"]["examples"] == fewer.get(results["data"], common.EXAMPLES)
 
 
 def test_the_page_is_made_from_the_results(page: ModuleType) -> None:

@@ -1,5 +1,7 @@
 """The check at the door: what it refuses, what it counts, what it says."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -136,3 +138,14 @@ def test_missing_classes_and_imbalance_are_noted():
 
 def test_good_data_get_no_notes():
     assert check(dataset()).notes == ()
+
+
+def test_facts_are_found_once_for_a_data_set_and_anew_for_another():
+    one = dataset()
+    facts = check(one)
+    assert check(one) is facts
+    assert check(replace(one, name="other")).name == "other"
+    bad = dataset(train=split(n=0))
+    for _ in range(2):
+        with pytest.raises(UserError, match="no rows"):
+            check(bad)

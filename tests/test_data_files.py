@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mlpjax.data import Dataset, Files, check, images, load
+from mlpjax.data import Dataset, Files, check, entries, images, load
 from mlpjax.data.images import decode
 from mlpjax.errors import UserError
 
@@ -172,6 +172,23 @@ def test_what_is_no_image_is_noted_or_refused(tmp_path: Path) -> None:
     refused(f"folder:{tmp_path / 'none'}", "no such folder or archive")
     refused(f"folder:{tmp_path / 'notes.txt'}", "no whole zip or tar archive")
     refused(f"folder:{write(tmp_path / 'bare', {'1.png': numbered(1)})}", "does not start with its class")
+
+
+@pytest.mark.parametrize("name", ["", "a.zip", "a.tar"])
+@pytest.mark.parametrize("usual", [5, 1000, 1001])
+def test_files_are_read_whole_up_to_a_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, usual: int
+) -> None:
+    content = {"long": bytes(range(250)) * 4, "short": b"abc"}
+    source = pack(tmp_path / name, content) if name else write(tmp_path, content)
+    monkeypatch.setattr(entries, "USUAL", usual)
+    monkeypatch.setattr(entries, "LARGEST", 1000)
+    with entries.reading(source) as read:
+        assert {file: read(file) for file in content} == content
+        monkeypatch.setattr(entries, "LARGEST", 999)
+        assert read("short") == b"abc"
+        with pytest.raises(entries.UnreadableError, match="has more than 999 bytes"):
+            read("long")
 
 
 # Images

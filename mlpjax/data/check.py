@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from jaxtyping import Int
@@ -75,11 +76,16 @@ class Facts:
         ]
 
 
+_FOUND: WeakKeyDictionary[Dataset, Facts] = WeakKeyDictionary()
+"""What is known of the data sets that are in use."""
+
+
 def check(dataset: Dataset) -> Facts:
     """Refuse data that cannot be trained on, and say what the rest is.
 
     Args:
-        dataset: of any size; costs one pass over the bytes of each split.
+        dataset: of any size; costs one pass over the bytes of each split, the first time that it is asked about, and
+            nothing after that: its arrays must not have changed.
 
     Returns:
         The facts. A note is made of rows that stand in train and in another split as well (compared byte by
@@ -89,7 +95,13 @@ def check(dataset: Dataset) -> Facts:
     Raises:
         UserError: what `require_usable` refuses.
     """
-    require_usable(dataset)
+    if dataset not in _FOUND:
+        require_usable(dataset)
+        _FOUND[dataset] = _facts(dataset)
+    return _FOUND[dataset]
+
+
+def _facts(dataset: Dataset) -> Facts:
     splits = {"train": dataset.train, "valid": dataset.valid, "test": dataset.test}
     counts: dict[str, Int[np.ndarray, classes]] = {}
     if dataset.classes is not None:

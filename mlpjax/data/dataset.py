@@ -1,7 +1,7 @@
 """What a data set is: three splits of examples and targets, kept as NumPy arrays on the host."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeAlias
 
@@ -109,11 +109,10 @@ class Dataset:
         else:
             names, targets = number_classes(targets, class_names, name)
         splits = {part: Split(examples[part], targets[part]) for part in arrays}
-        for part in ("test", "valid"):
-            if part in shares:
-                splits["train"], splits[part] = _hold_out(
-                    splits["train"], round(shares[part] * len(examples["train"])), seed
-                )
+        if shares:
+            splits |= _hold_out(
+                splits["train"], {part: shares[part] for part in ("test", "valid") if part in shares}, seed
+            )
         train, valid_split, test_split = (splits[part] for part in ("train", "valid", "test"))
         words = names if names != tuple(map(str, range(len(names)))) else ()
         return cls(name, train, valid_split, test_split, len(names) or None, source, words, tuple(notes))
@@ -145,10 +144,15 @@ def _examples(where: str, x: ArrayLike) -> np.ndarray:
     return values if values.dtype == np.uint8 else values.astype(np.float32)
 
 
-def _hold_out(split: Split, size: int, seed: int) -> tuple[Split, Split]:
+def _hold_out(split: Split, shares: Mapping[str, float | int], seed: int) -> dict[str, Split]:
+    """One part after the other, each drawn from what the last one left; what is left in the end trains."""
     x, y = map(np.asarray, split)
-    kept, held = stratified_holdout(y if y.ndim == 1 else np.zeros(len(y), np.int32), size, seed)
-    return Split(x[kept], y[kept]), Split(x[held], y[held])
+    labels = y if y.ndim == 1 else np.zeros(len(y), np.int32)
+    rows = {"train": np.arange(len(y))}
+    for part, share in shares.items():
+        kept, held = stratified_holdout(labels[rows["train"]], round(share * len(y)), seed)
+        rows |= {part: rows["train"][held], "train": rows["train"][kept]}
+    return {part: Split(x[chosen], y[chosen]) for part, chosen in rows.items()}
 
 
 def stratified_holdout(

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mlpjax.data.dataset import HELD_OUT, Dataset
+from mlpjax.data.entries import Entries, entries_in
 from mlpjax.data.images import read_images
 from mlpjax.errors import UserError
 
@@ -20,7 +21,7 @@ NAMED = 5
 
 @dataclass(frozen=True)
 class Files:
-    """How to read files of one's own: csv:FILE, folder:DIR and npz:FILE.
+    """How to read files of one's own, csv:FILE, folder:DIR and npz:FILE, and sets that others prepared, tfds:NAME.
 
     Raises:
         UserError: a number outside its range.
@@ -109,7 +110,7 @@ def make_dataset(
 
 
 def read_labelled(name: str, source: Path, images: Sequence[Labelled], files: Files, notes: Sequence[str]) -> Dataset:
-    """Decode labelled images, and make a data set of them.
+    """Decode labelled images of a folder or an archive, and make a data set of them.
 
     Args:
         name: of the data set.
@@ -122,20 +123,43 @@ def read_labelled(name: str, source: Path, images: Sequence[Labelled], files: Fi
         uint8 pixels, grey where all images are; modes, sizes and files left out are noted.
 
     Raises:
-        UserError: a class of `files` without images, and what `read_images` and `make_dataset` refuse.
+        UserError: a class of `files` without images, and what `decode_labelled` and `make_dataset` refuse.
     """
     if empty := [label for label in files.class_names if label not in {image.label for image in images}]:
         raise UserError(f"{name}: no image is of class {empty[0]}; add some, or take it out of class_names")
-    found = read_images(source, [image.name for image in images], files.image_size, files.skip_bad)
+    pairs, more = decode_labelled(entries_in(source), images, files)
+    return make_dataset(name, f"images in {source}", pairs, files, [*notes, *more])
+
+
+def decode_labelled(
+    entries: Entries, images: Sequence[Labelled], files: Files
+) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], list[str]]:
+    """Decode labelled images, wherever they are.
+
+    Args:
+        entries: where they are.
+        images: at least one.
+        files: how to read them.
+
+    Returns:
+        (x, y) by split, as `make_dataset` takes them, and notes of modes, sizes and files left out.
+
+    Raises:
+        UserError: what `read_images` refuses.
+    """
+    found = read_images(entries, [image.name for image in images], files.image_size, files.skip_bad)
     labels = np.array([images[row].label for row in found.kept])
     part_of = np.array([images[row].part for row in found.kept])
-    pairs = {part: (found.pixels[part_of == part], labels[part_of == part]) for part in dict.fromkeys(part_of.tolist())}
-    more = [*some("cannot be used and left out", [f"{name} {reason}" for name, reason in found.bad.items()])]
+    pairs = {}
+    for part in dict.fromkeys(part_of.tolist()):
+        rows = slice(None) if (part_of == part).all() else part_of == part  # a slice of all copies nothing
+        pairs[part] = found.pixels[rows], labels[rows]
+    notes = some("cannot be used and left out", [f"{name} {reason}" for name, reason in found.bad.items()])
     if len(found.sizes) > 1:
-        more.append(f"sizes differed before they were made one: {_counts(found.sizes)}")
+        notes.append(f"sizes differed before they were made one: {_counts(found.sizes)}")
     if len(found.modes) > 1:
-        more.append(f"modes of the files: {_counts(found.modes)}")
-    return make_dataset(name, f"images in {source}", pairs, files, [*notes, *more])
+        notes.append(f"modes of the files: {_counts(found.modes)}")
+    return pairs, notes
 
 
 def some(what: str, names: Sequence[str]) -> list[str]:

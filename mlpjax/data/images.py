@@ -18,13 +18,15 @@ import platformdirs
 from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from mlpjax.data.entries import UnreadableError, reading, stamp
+from mlpjax.data.entries import Entries, Read, UnreadableError
 from mlpjax.errors import UserError
 from mlpjax.plumbing.files import write_atomically
 from mlpjax.plumbing.progress import progress_bar
 
 GREY, COLOUR = ("1", "L", "LA"), ("RGB", "RGBA", "P", "PA", "CMYK", "YCbCr")
 """Modes that are decoded, as Pillow names them."""
+USUAL_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM")
+"""Those that are tried first, as Pillow does until it has heard of others; all of them take as long as a small JPEG."""
 LARGEST_IMAGE = 2**26
 """Pixels; below where Pillow warns of decompression bombs."""
 TOO_LARGE = f"has more than {LARGEST_IMAGE:,} pixels"
@@ -79,7 +81,7 @@ def decode(content: bytes, size: Size | None = None) -> Decoded:
             larger than `LARGEST_IMAGE`.
     """
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with _open(content) as image:
             return _upright(image, size)
     except UnreadableError:
         raise
@@ -92,6 +94,13 @@ def decode(content: bytes, size: Size | None = None) -> Decoded:
         raise UnreadableError(f"cannot be decoded ({' '.join(str(error).split())[:150]})") from None
 
 
+def _open(content: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(content), formats=USUAL_FORMATS)
+    except UnidentifiedImageError:
+        return Image.open(io.BytesIO(content))
+
+
 def _upright(image: Image.Image, size: Size | None) -> Decoded:
     if image.width * image.height > LARGEST_IMAGE:
         raise UnreadableError(TOO_LARGE)
@@ -101,26 +110,22 @@ def _upright(image: Image.Image, size: Size | None) -> Decoded:
         raise UnreadableError(f"has not 8 bits a channel (mode {image.mode}): convert it")
     if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
         raise UnreadableError("is partly transparent: save it on a background")
-    mode = image.mode
-    upright = ImageOps.exif_transpose(image).convert("L" if mode in GREY else "RGB")
+    mode, wanted = image.mode, "L" if image.mode in GREY else "RGB"
+    ImageOps.exif_transpose(image, in_place=True)
+    upright = image if image.mode == wanted else image.convert(wanted)  # which would copy it
     of_file = (upright.height, upright.width)
     if size and size != of_file:
         upright = upright.resize(size[::-1], Image.Resampling.BILINEAR, reducing_gap=3.0)
     return Decoded(np.asarray(upright), mode, of_file)
 
 
-def read_images(
-    source: Path,
-    names: Sequence[str],
-    size: Size | None,
-    skip_bad: bool,
-) -> Images:
+def read_images(entries: Entries, names: Sequence[str], size: Size | None, skip_bad: bool) -> Images:
     """Decode files once, on all cores; the next time they are read from the user's cache folder.
 
     They are decoded again when the size or the time of one of them has changed, or what is asked for.
 
     Args:
-        source: the folder or archive they are in.
+        entries: where they are.
         names: of the files there.
         size: of all images; None: they must have one size.
         skip_bad: leave out what cannot be used, in place of refusing all.
@@ -131,7 +136,7 @@ def read_images(
     Raises:
         UserError: a file cannot be used, or has another size than the first, and `skip_bad` is off; none is left.
     """
-    asked = [VERSION, str(source.resolve()), stamp(source, names), list(names), size, skip_bad]
+    asked = [VERSION, entries.stamp(names), list(names), size, skip_bad]
     digest = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:32]
     folder = Path(platformdirs.user_cache_dir("mlpjax")) / "images"
     path, facts = folder / f"{digest}.pixels", folder / f"{digest}.json"
@@ -140,7 +145,7 @@ def read_images(
         found: dict[str, Any] = {}
         with progress_bar("decoding", "images") as on_progress:
             write_atomically(
-                path, lambda file: found.update(_decode_into(file, source, names, size, skip_bad, on_progress))
+                path, lambda file: found.update(_decode_into(file, entries, names, size, skip_bad, on_progress))
             )
         if not set(found["modes"]) - set(GREY):
             colours = np.memmap(path, np.uint8, "r", shape=tuple(found["shape"]))
@@ -154,7 +159,7 @@ def read_images(
 
 def _decode_into(
     file: BinaryIO,
-    source: Path,
+    entries: Entries,
     names: Sequence[str],
     size: Size | None,
     skip_bad: bool,
@@ -167,7 +172,7 @@ def _decode_into(
     modes: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     # Threads suffice: Pillow decodes without the interpreter's lock.
-    with warnings.catch_warnings(), reading(source) as read, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with warnings.catch_warnings(), entries.reading() as read, ThreadPoolExecutor(os.cpu_count()) as pool:
         warnings.simplefilter("ignore")
         work = pool.map(partial(_decode_block, read, size), blocks)
         for row, image in enumerate(itertools.chain.from_iterable(work)):
@@ -175,7 +180,7 @@ def _decode_into(
                 bad[names[row]] = image
             elif image.pixels.shape[:2] != (size := size or image.size):
                 found, first = ("{} x {}".format(*of) for of in (image.size, size))
-                bad[names[row]] = f"has {found} pixels where the first image has {first}: give all a size"
+                bad[names[row]] = f"has {found} pixels where the first image has {first}: give all a size (image_size)"
             else:
                 pixels = image.pixels if image.pixels.ndim == 3 else np.repeat(image.pixels[..., None], 3, axis=-1)
                 file.write(pixels.tobytes())
@@ -186,14 +191,15 @@ def _decode_into(
             if bad and not skip_bad:
                 name, reason = next(iter(bad.items()))
                 pool.shutdown(cancel_futures=True)
-                raise UserError(f"{source}: {name} {reason}; or leave such files out (skip_bad)")
+                raise UserError(f"{entries.where}: {name} {reason}; or leave such files out (skip_bad)")
     if not kept:
-        raise UserError(f"{source}: none of its {len(names):,} images can be used; {names[0]} {bad[names[0]]}")
+        name = names[0]
+        raise UserError(f"{entries.where}: none of its {len(names):,} images can be used; {name} {bad[name]}")
     assert size is not None
     return {"kept": kept, "bad": bad, "modes": modes, "sizes": sizes, "shape": [len(kept), *size, 3]}
 
 
-def _decode_block(read: Callable[[str], bytes], size: Size | None, names: Sequence[str]) -> list[Decoded | str]:
+def _decode_block(read: Read, size: Size | None, names: Sequence[str]) -> list[Decoded | str]:
     """Images, or what is wrong with a file."""
 
     def one(name: str) -> Decoded | str:
