@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import jax
 import numpy as np
@@ -51,7 +52,7 @@ def embedded(dataset: Dataset, function: Callable[..., Array], *shared: PyTree) 
     lifted = jax.jit(jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=spread, check_vma=False))
     shared = jax.device_put(shared, NamedSharding(mesh, everywhere))
     total, done = sum(len(split.x) for split in splits.values()), 0
-    found = {}
+    found: dict[str, Any] = {}
     with progress_bar("embedding", "examples") as on_progress:
         for part, split in splits.items():
             rows = len(split.x)

@@ -166,7 +166,8 @@ def _pair_in_order(
     theirs: Mapping[str, Layer], ours: Mapping[str, Layer], tensors: Mapping[str, Any], wanted: Mapping[str, Any]
 ) -> dict[str, str]:
     """The file's names by the network's, as far as both have them."""
-    pairs, found = {}, _sorted(theirs, tensors)
+    pairs: dict[str, str] = {}
+    found = _sorted(theirs, tensors)
     for axes, layers in _sorted(ours, wanted).items():
         for our, their in zip(layers, found[axes], strict=False):
             pairs |= {our[what]: their[what] for what in our if what in their}

@@ -50,7 +50,7 @@ def test_python_of_the_readme_runs(tmp_path, monkeypatch):
     assert (names["flat"].history["test_accuracy"][:, -1] > 0.9).all()
     assert (names["noisy"].history["test_accuracy"][:, -1] > 0.9).all()
     assert names["heads"].history["test_accuracy"].shape == (64, 3)
-    assert (names["heads"].history["test_accuracy"][:, -1] > 0.8).all()
+    assert (names["heads"].history["test_accuracy"][:, -1] > 0.7).all()
     assert names["progressive"].shape == (8, len(names["at"]))
     assert np.isfinite(names["progressive"]).all()
     assert (names["epochs"] > 0).any()
