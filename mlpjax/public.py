@@ -4,6 +4,7 @@ from mlpjax.activations import Activation
 from mlpjax.colour import ColourJitter
 from mlpjax.data import Dataset, Files, Split, load
 from mlpjax.deformation import Deformation
+from mlpjax.embedding import embedded
 from mlpjax.errors import UserError
 from mlpjax.keys import Keys, make_keys
 from mlpjax.lift import map_seeds
@@ -43,6 +44,7 @@ from mlpjax.train import (
 )
 from mlpjax.typing import Variables
 from mlpjax.vgg import VGG
+from mlpjax.weights import load_weights
 
 __all__ = [
     "MLP",
@@ -74,10 +76,12 @@ __all__ = [
     "augmented",
     "classification",
     "count_parameters",
+    "embedded",
     "evaluate",
     "from_linen",
     "init_state",
     "load",
+    "load_weights",
     "make_keys",
     "make_members",
     "make_task",

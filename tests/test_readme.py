@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from mlpjax import cli
 from mlpjax.plumbing.processes import ALONE
@@ -26,7 +27,12 @@ def commands(program):
     return [line[1:] for line in lines if line[:1] == [program]]
 
 
-def test_python_of_the_readme_runs():
+def test_python_of_the_readme_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    shapes = {"features.0.weight": (8, 1, 3, 3), "features.0.bias": (8,), "classifier.0.weight": (10, 392)}
+    tensors = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    safetensors.numpy.save_file(tensors, "cnn.safetensors")
     names = {}
     for block in blocks("python"):
         exec(compile(block, "README.md", "exec"), names)
@@ -43,6 +49,8 @@ def test_python_of_the_readme_runs():
     assert (names["top_3_accuracy"] > 0.5).all()
     assert (names["flat"].history["test_accuracy"][:, -1] > 0.9).all()
     assert (names["noisy"].history["test_accuracy"][:, -1] > 0.9).all()
+    assert names["heads"].history["test_accuracy"].shape == (64, 3)
+    assert (names["heads"].history["test_accuracy"][:, -1] > 0.7).all()
     assert names["progressive"].shape == (8, len(names["at"]))
     assert np.isfinite(names["progressive"]).all()
     assert (names["epochs"] > 0).any()

@@ -1,7 +1,5 @@
 """Arrays of one's own in a NumPy archive."""
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -32,12 +30,7 @@ def read_npz(file: str | Path, files: Files = Files()) -> Dataset:
     path = Path(file).expanduser()
     if not path.is_file():
         raise UserError(f"npz:{path}: no such file")
-    try:
-        with path.open("rb") as opened:
-            archive = np.load(opened, allow_pickle=False)
-            arrays = {name: archive[name] for name in archive.files} if isinstance(archive, NpzFile) else {}
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, MemoryError) as error:
-        raise UserError(f"{path} cannot be read ({' '.join(str(error).split())}); write it with numpy.savez") from None
+    arrays = read_arrays(path)
     pairs = {}
     for part, (x, y) in ({"train": WHOLE} if {*WHOLE} & {*arrays} else NAMES).items():
         if (x in arrays) != (y in arrays):
@@ -48,3 +41,25 @@ def read_npz(file: str | Path, files: Files = Files()) -> Dataset:
         held = ", ".join(arrays) or "one array without a name"
         raise UserError(f"{path} holds {held}; want x and y, or x_train, y_train, x_test and y_test")
     return make_dataset(f"npz:{file}", f"arrays in {path}", pairs, files)
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Every array of an archive that `numpy.savez` wrote, by name; nothing is unpickled.
+
+    Args:
+        path: the archive.
+
+    Returns:
+        The arrays; none where the file is one array without a name.
+
+    Raises:
+        UserError: it is no such archive, broken, or holds pickled objects.
+    """
+    try:
+        with path.open("rb") as opened:
+            archive = np.load(opened, allow_pickle=False)
+            return {name: archive[name] for name in archive.files} if isinstance(archive, NpzFile) else {}
+    # Whatever the readers of archives and of headers raise for broken files: there is no list of it.
+    except Exception as error:
+        said = " ".join(str(error).split())[:150]
+        raise UserError(f"{path} cannot be read ({said}); write it with numpy.savez") from None
