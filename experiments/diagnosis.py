@@ -30,7 +30,19 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from mlpjax import MLP, Dataset, Recipe, Split, load, make_keys, make_task, map_seeds, progress_bar, train_many
+from mlpjax import (
+    MLP,
+    Dataset,
+    Recipe,
+    Split,
+    Variables,
+    load,
+    make_keys,
+    make_task,
+    map_seeds,
+    progress_bar,
+    train_many,
+)
 from mlpjax.claims import Claim, run_experiment
 from mlpjax.data import check
 from mlpjax.diagnosis import Diagnosis, Fault, chance_of, check_before, diagnose, exploded, lose_exploded, make_signs
@@ -236,7 +248,7 @@ def examine(setting: Setting, dataset: Dataset, seeds: range) -> Outcome:
         )
     few = Split(dataset.train.x[:EXAMINED], dataset.train.y[:EXAMINED])
     begin = jax.tree.map(lambda leaf: leaf[:, 0], trained.snapshots)
-    signs = [map_seeds(make_signs(model, recipe, task), params, few) for params in (begin, trained.params)]
+    signs = [map_seeds(make_signs(model, recipe, task), Variables(params), few) for params in (begin, trained.params)]
     trained = lose_exploded(trained, recipe.eval_every)
     before = check_before(dataset, check(dataset), task)
     found: list[list[Diagnosis]] = diagnose(before, trained, *signs, chance_of(dataset))

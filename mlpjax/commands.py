@@ -25,6 +25,8 @@ from mlpjax.study import Study, default_folder, run_study
 from mlpjax.trackers import TrackerName
 from mlpjax.widths import WidthSweep, run_widths
 
+MODELS = ("mlp", "vgg")
+"""What tyro calls the models of a study; the first where none is named."""
 _REGISTRY = ConstructorRegistry()
 
 
@@ -139,12 +141,14 @@ def run(command: str, arguments: Sequence[str]) -> None:
     """Parse the arguments of a command, and do it."""
     use_all_cores()
     remember_compilations()
+    if command == "study" and not {*arguments} & {*MODELS, "-h", "--help"}:
+        arguments = [MODELS[0], *arguments]  # left to tyro, an option before and one after --widths cannot be the same
     try:
         tyro.cli(
             _COMMANDS[command],
             prog=f"mlpjax {command}",
             args=arguments,
-            config=(tyro.conf.OmitArgPrefixes,),
+            config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes, tyro.conf.CascadeSubcommandArgs),
             registry=_REGISTRY,
         )
     except _RefusedError as refused:

@@ -22,7 +22,8 @@ from mlpjax.recipe import Recipe
 from mlpjax.seeds import Trained
 from mlpjax.task import Task
 from mlpjax.train import Moment
-from mlpjax.typing import Params
+from mlpjax.typing import Variables
+from mlpjax.vgg import VGG
 
 LEAKED = 0.01
 """Share of the test examples that stand in training: fewer can lower an error by no more than 1 % of itself."""
@@ -103,7 +104,7 @@ class Signs(NamedTuple):
     """How one network does inside, on some examples."""
 
     still: Float[Array, " hidden_layers"]
-    """Share of each hidden layer's units that give the same for all examples."""
+    """Share of each hidden layer's units that give the same for all examples; of a convolution's channels."""
     gain: Float[Array, ""]
     """|dL/dx| / |dL/df|, in Frobenius norms: how much of the gradient at the outputs f comes through all layers to the
     inputs x; NaN where there is none."""
@@ -114,7 +115,7 @@ class Signs(NamedTuple):
     """Whether the outputs are probabilities and the loss takes logits."""
 
 
-def make_signs(model: MLP, recipe: Recipe, task: Task) -> Callable[[Params, Split], Signs]:
+def make_signs(model: MLP | VGG, recipe: Recipe, task: Task) -> Callable[[Variables, Split], Signs]:
     """Make the pure function that examines one network.
 
     Args:
@@ -123,21 +124,24 @@ def make_signs(model: MLP, recipe: Recipe, task: Task) -> Callable[[Params, Spli
         task: made of the two.
 
     Returns:
-        `signs(params, split)`: a few hundred examples do.
+        `signs(variables, split)`: a few hundred examples do.
     """
     takes_logits = loss_of(recipe.loss).logits
 
-    def signs(params: Params, split: Split) -> Signs:
+    def layers(network: Variables, x: Array) -> list[Array]:
+        return model.activations(network.params, x) if isinstance(model, MLP) else model.activations(network, x)
+
+    def signs(network: Variables, split: Split) -> Signs:
         x, y = task.prepare(split.x), jnp.asarray(split.y)
-        *hidden, outputs = model.activations(params, x)
+        *hidden, outputs = layers(network, x)
         at_outputs = jax.grad(lambda outputs: task.losses(outputs, y).sum())(outputs)
-        at_inputs = jax.grad(lambda x: task.losses(model.activations(params, x)[-1], y).sum())(x)
+        at_inputs = jax.grad(lambda x: task.losses(layers(network, x)[-1], y).sum())(x)
         inside = ((outputs >= 0) & (outputs <= 1)).all()
         # Logits of a dead network can lie in [0, 1], too, but are the same for all examples and do not sum to 1.
         sums = outputs.shape[1] > 1 and (jnp.abs(outputs.sum(axis=1) - 1) < 1e-3).all()
         varied = (outputs.max(axis=0) > outputs.min(axis=0)).any()
         return Signs(
-            still=jnp.array([jnp.mean(layer.max(axis=0) == layer.min(axis=0)) for layer in hidden]),
+            still=jnp.array([jnp.mean(_still(layer)) for layer in hidden]),
             gain=optax.tree.norm(at_inputs) / optax.tree.norm(at_outputs),
             lowest=outputs.min(),
             highest=outputs.max(),
@@ -145,6 +149,12 @@ def make_signs(model: MLP, recipe: Recipe, task: Task) -> Callable[[Params, Spli
         )
 
     return signs
+
+
+def _still(layer: Float[Array, "examples *places units"]) -> Bool[Array, " units"]:
+    """Which units, or channels, give the same for all examples, and at all places of an image."""
+    rows = layer.reshape(-1, layer.shape[-1])
+    return rows.max(axis=0) == rows.min(axis=0)
 
 
 def exploded(moment: Moment) -> Bool[Array, ""]:

@@ -122,6 +122,28 @@ def step_cost(task: Task, recipe: Recipe, train: Split) -> Cost:
         train: the training split.
     """
     x = jax.eval_shape(lambda: jnp.asarray(train.x[: recipe.microbatch or recipe.batch_size or len(train.x)]))
+    parameters, activations, flops = forward_cost(task, x)
+    evaluation = activations * min(evaluation_batch(train.x), len(train.y)) // len(x)
+    return Cost(4 * parameters + 2 * activations, 3 * flops, evaluation)
+
+
+class Forward(NamedTuple):
+    """What it takes to evaluate one network on some examples."""
+
+    parameters: int
+    """Bytes, with those of the statistics."""
+    activations: int
+    """Bytes of the inputs and of what products and convolutions give."""
+    flops: float
+
+
+def forward_cost(task: Task, x: Any) -> Forward:
+    """What it takes to evaluate one network.
+
+    Args:
+        task: the network's.
+        x: examples as stored, or their shape and type.
+    """
     variables = jax.eval_shape(task.init, jax.random.key(0), x)
     program = jax.make_jaxpr(lambda v, x: task.predict(v, task.prepare(x)))(variables, x)
     activations, flops = 4 * x.size, 0.0
@@ -133,8 +155,7 @@ def step_cost(task: Task, recipe: Recipe, train: Split) -> Cost:
             axes = equation.params.get("dimension_numbers")
             units = operand.shape[-1] if kind == "dot_general" else operand.shape[axes.rhs_spec[0]]
             flops += 2.0 * out.size * operand.size / units
-    evaluation = activations * min(evaluation_batch(train.x), len(train.y)) // len(x)
-    return Cost(4 * tree_bytes(variables) + 2 * activations, 3 * flops, evaluation)
+    return Forward(tree_bytes(variables), activations, flops)
 
 
 def _equations(jaxpr: Any) -> Iterator[Any]:

@@ -34,6 +34,7 @@ from mlpjax.seeds import Trained, train_many
 from mlpjax.task import make_task
 from mlpjax.trackers import TrackerName, tracking
 from mlpjax.train import check_fit
+from mlpjax.vgg import VGG
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Study:
     the figures."""
     grid: int = 25
     """Points along each side of the loss surface; an odd number, so that the network is in the middle."""
-    model: MLP = dataclasses.field(default_factory=MLP)
+    model: MLP | VGG = dataclasses.field(default_factory=MLP)
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
     files: Files = dataclasses.field(default_factory=Files)
 
@@ -77,6 +78,13 @@ class Study:
     def control_seeds(self) -> range:
         """The seeds of the control group, the first of the same ones."""
         return range(self.first_seed, self.first_seed + self.controls)
+
+    def fitted(self, dataset: Dataset) -> "Study":
+        """The study with what its network takes from the data: the classes of a VGG that has none given."""
+        if not isinstance(self.model, VGG) or self.model.classes is not None:
+            return self
+        outputs = 1 if self.recipe.loss == "binary_cross_entropy" else dataset.outputs
+        return dataclasses.replace(self, model=dataclasses.replace(self.model, classes=outputs))
 
 
 def default_folder(command: str, config: Any) -> Path:
@@ -117,6 +125,7 @@ def run_study(
         KeyboardInterrupt: after saving what is done, and saying how to go on.
     """
     dataset = load(study.data, **({} if study.files == Files() else {"files": study.files}))
+    study = study.fitted(dataset)
     check_fit(study.model, study.recipe, make_task(study.model, study.recipe, dataset.train), dataset)
     facts = check(dataset).table()
     print_table(console, "The data", [], facts)
@@ -145,6 +154,7 @@ def run_study(
         with console.status("Drawing the report"):
             page, pictures = study_page(
                 settings=plain(study),
+                network=study.model.name,
                 environment=environment(),
                 command=shlex.join(command),
                 dataset=dataset,

@@ -21,6 +21,7 @@ from mlpjax.models import MLP, Model
 from mlpjax.recipe import Recipe, make_optimizer
 from mlpjax.task import Batch, Examples, Task, evaluate
 from mlpjax.typing import Variables
+from mlpjax.vgg import VGG
 
 
 class Splits(NamedTuple):
@@ -468,7 +469,11 @@ def check_fit(model: Model, recipe: Recipe, task: Task, dataset: Dataset) -> Non
         UserError: an MLP's first width is not the number of features, the outputs fit neither the targets nor the loss,
             or a minibatch or the sample is larger than the training split.
     """
-    name = f"widths {model.name}" if isinstance(model, MLP) else "model"
+    name = "model"
+    if isinstance(model, MLP):
+        name = f"widths {model.name}"
+    elif isinstance(model, VGG):
+        name = f"classes {model.classes}"
     if isinstance(model, MLP) and model.widths[0] != dataset.features:
         raise UserError(
             f"{name}: {dataset.name} has {dataset.features} features, so the first width must be {dataset.features}"
@@ -479,7 +484,9 @@ def check_fit(model: Model, recipe: Recipe, task: Task, dataset: Dataset) -> Non
     allowed = [dataset.outputs] + [1] * one_output
     if outputs not in allowed:
         what = f"{dataset.outputs} {'targets' if dataset.classes is None else 'classes'}"
-        wanted = "the last width must be" if isinstance(model, MLP) else f"it must give, in place of {outputs} outputs,"
+        wanted = f"it must give, in place of {outputs} outputs,"
+        if isinstance(model, MLP | VGG):
+            wanted = "the last width must be" if isinstance(model, MLP) else "there must be"
         loss = recipe.loss if isinstance(recipe.loss, str) else "this loss"
         raise UserError(f"{name}: {dataset.name} has {what}, so with {loss} {wanted} {' or '.join(map(str, allowed))}")
     examples = len(dataset.train.y)

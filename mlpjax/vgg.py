@@ -82,7 +82,7 @@ class VGG:
     initializer: Initializer = "he"
     """How the weights are drawn, as for an MLP; in Python any function of (key, shape, dtype)."""
     scale: Number = 1.0
-    """Multiplies what the initialiser draws."""
+    """Multiplies what the initialiser draws; the factors of batch norm start at 1 whatever it is."""
 
     def __post_init__(self) -> None:
         require_choice("depth", str(self.depth), map(str, BLOCKS))

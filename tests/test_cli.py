@@ -64,6 +64,30 @@ def test_help_shows_every_setting_with_its_default(capsys):
     assert "fixed to" not in printed.out  # a type that the command line could not read
 
 
+def test_help_of_a_vgg_shows_its_settings_and_not_those_of_an_mlp(capsys):
+    code, printed = run(["study", "vgg", "--help"], capsys)
+    assert code == 0
+    for setting in ("--depth", "--width FLOAT", "--batch-norm", "--learning-rate", "--image-size", "--out"):
+        assert setting in printed.out
+    assert "--widths" not in printed.out
+    assert "fixed to" not in printed.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["vgg", "--depth", "12"], "unknown depth '12'"),
+        (["vgg"], "a VGG takes images, and examples of this data have 2 features"),
+        (["mlp", "--widths", "3", "2"], "xor has 2 features, so the first width must be 2"),
+    ],
+)
+def test_the_first_word_names_the_model(arguments, said, capsys, tmp_path):
+    code, printed = run(["study", *arguments, "--data", "xor", "--out", str(tmp_path / "run")], capsys)
+    assert code == 2
+    assert printed.err.startswith("error: ")
+    assert said in printed.err
+
+
 def test_version_and_activations(capsys, tmp_path):
     code, printed = run(["--version"], capsys)
     assert code == 0

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from mlpjax import MLP, Dataset, Recipe, Split, make_task, train_many
+from mlpjax import MLP, Dataset, Recipe, Split, Variables, make_task, train_many
 from mlpjax.data import check
 from mlpjax.diagnosis import (
     Course,
@@ -139,7 +139,7 @@ def test_signs_are_those_of_the_network():
     task = make_task(model, recipe, split)
     params = jax.tree.map(np.array, model.init(jax.random.key(1)).params)
     params["dense_0"]["bias"][:3] = -50
-    signs = make_signs(model, recipe, task)(params, split)
+    signs = make_signs(model, recipe, task)(Variables(params), split)
     assert signs.still.tolist() == [0.75]
     assert not signs.probabilities
 
@@ -158,11 +158,11 @@ def test_signs_are_those_of_the_network():
     assert signs.gain == pytest.approx(np.linalg.norm(at_inputs) / np.linalg.norm(at_outputs), rel=1e-3)
 
     squashed = MLP((3, 4, 3), output_activation=jax.nn.softmax)
-    assert make_signs(squashed, recipe, task)(params, split).probabilities
+    assert make_signs(squashed, recipe, task)(Variables(params), split).probabilities
     squared = Recipe(loss="squared_error")
-    assert not make_signs(squashed, squared, task)(params, split).probabilities
+    assert not make_signs(squashed, squared, task)(Variables(params), split).probabilities
     silent = jax.tree.map(np.zeros_like, params)
-    assert not make_signs(model, recipe, task)(silent, split).probabilities
+    assert not make_signs(model, recipe, task)(Variables(silent), split).probabilities
 
 
 def test_what_explodes_is_stopped_and_counts_as_diverged():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import labels
 
-from mlpjax.findings.barriers import FINDING, Barriers, draw_barriers
+from mlpjax.findings.barriers import FINDING, Barriers, Line, draw_barriers
 from mlpjax.stats import mean_ci
 
 RNG = np.random.default_rng(0)
@@ -14,16 +14,18 @@ def test_the_lines_end_at_the_networks(subject, silent):
     found = FINDING.find(subject, silent)
     assert found.seeds == [(3, 4)]
     losses = subject.random.history["train_loss"][:2, -1]
-    for line in (found.before[0], found.after[0]):
-        np.testing.assert_allclose(line[[0, -1]], losses, rtol=1e-5)
-    assert FINDING.summarise(found)["before"]["mean"] == pytest.approx(float(found.barrier_before[0]))
+    assert [*found.lines] == ["before", "after"]
+    for line in found.lines.values():
+        np.testing.assert_allclose(line.losses[0, [0, -1]], losses, rtol=1e-5)
+    assert FINDING.summarise(found)["before"]["mean"] == pytest.approx(float(found.lines["before"].barrier[0]))
     assert [item.title for item in FINDING.show(found)][1] == "Loss barriers"
 
 
 def test_the_tiles_carry_their_interval():
     heights = RNG.uniform(1, 2, 6)
     lines = RNG.uniform(1, 2, (6, 5))
-    found = Barriers([(2 * i, 2 * i + 1) for i in range(6)], np.linspace(0, 1, 5), lines, lines, heights, heights / 10)
+    kinds = {"before": Line(lines, heights), "after": Line(lines, heights / 10)}
+    found = Barriers([(2 * i, 2 * i + 1) for i in range(6)], np.linspace(0, 1, 5), kinds)
     before, after = FINDING.tiles(found)
     assert before.value == f"{heights.mean():.3g}"
     assert before.interval == "95 % interval {:.4g} to {:.4g}, train loss, 6 pairs of seeds".format(*mean_ci(heights))
@@ -33,7 +35,7 @@ def test_the_tiles_carry_their_interval():
 
 def test_barriers_draw_the_median_of_both():
     before, after = RNG.uniform(1, 2, (6, 11)), RNG.uniform(0, 1, (6, 11))
-    figure = draw_barriers(np.linspace(0, 1, 11), before, after)
+    figure = draw_barriers(np.linspace(0, 1, 11), {"as trained": before, "units matched": after})
     assert labels(figure) == {"as trained", "units matched"}
     lines = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
     np.testing.assert_allclose(lines["units matched"], np.median(after, axis=0))

@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 
-from mlpjax import Dataset, Split, findings, map_seeds
+from mlpjax import Dataset, Split, Variables, findings, map_seeds
 from mlpjax.diagnosis import Fault, make_signs
 from mlpjax.findings import faults
 from mlpjax.findings.faults import FINDING
@@ -35,7 +35,7 @@ def test_the_start_is_drawn_anew_from_each_seed(subject, silent, monkeypatch):
     assert before is end is same
     signs = make_signs(subject.model, subject.recipe, subject.task)
     few = Split(subject.train.x[:200], subject.train.y[:200])
-    drawn = map_seeds(signs, jax.tree.map(lambda leaf: leaf[:, 0], subject.random.snapshots), few)
+    drawn = map_seeds(signs, Variables(jax.tree.map(lambda leaf: leaf[:, 0], subject.random.snapshots)), few)
     np.testing.assert_allclose(start.gain, drawn.gain, rtol=1e-5)
     assert (np.abs(start.gain - end.gain) > 1e-3).all()
 

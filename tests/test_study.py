@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import COMPILED_FAST
+from PIL import Image
 
 from mlpjax import MLP, lift
 from mlpjax.cli import main
@@ -21,6 +22,7 @@ from mlpjax.data import LOADERS, Dataset, Split
 from mlpjax.plumbing.identity import plain
 from mlpjax.stats import mean_ci
 from mlpjax.study import Study, default_folder
+from mlpjax.vgg import BLOCKS
 
 SMALL = [
     *["study", "--data", "xor", "--widths", "2", "8", "2", "--batch-size", "50", "--learning-rate", "0.01"],
@@ -200,6 +202,39 @@ def final(folder: Path, split: str, metric: str) -> np.ndarray:
     frame = pd.read_parquet(folder / "metrics.parquet")
     rows = frame[(frame["split"] == split) & (frame["metric"] == metric) & (frame["epoch"] == frame["epoch"].max())]
     return rows["value"].to_numpy()
+
+
+def test_a_vgg_is_studied_on_a_folder_of_pictures(tmp_path, capsys, monkeypatch):
+    """One command without a number of classes or features: what is about units is left out, the rest is there."""
+    monkeypatch.setitem(BLOCKS, 11, (1, 1, 0, 0, 0))  # two convolutions of the eight: compiling them all takes minutes
+    rng = np.random.default_rng(0)
+    for name, colour in (("blue", (60, 60, 200)), ("red", (200, 60, 60))):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for place in range(12):
+            pixels = np.clip(rng.normal(colour, 70, (40, 36, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "pictures" / name / f"{place}.png")
+    command = ["study", "vgg", "--data", f"folder:{tmp_path / 'pictures'}", "--image-size", "32", "32", "--depth", "11"]
+    options = ["--width", "0.016", "--batch-norm", "--batch-size", "8", "--epochs", "2", "--seeds", "3", "--grid", "3"]
+    main([*command, *options, "--controls", "1", "--out", str(tmp_path / "run")])
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["config"]["model"]["classes"] == 2
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["diverged"] == []
+    assert 0 <= summary["test_error"]["mean"] <= 100
+    assert summary["barriers"].keys() == {"pairs", "before", "recomputed"}
+    assert summary["barriers"]["recomputed"]["min"] >= 0
+    assert summary["distinct_units"] == {}
+    assert summary["curvature"]["residual"]["max"] < summary["curvature"]["largest_eigenvalue"]["max"]
+    assert sum(summary["endings"]["kinds"].values()) == 3
+    assert 0 < sum(summary["trajectory"]["variance_explained"]) <= 1 + 1e-6
+    assert summary["controls"]["test_error"]["mean"] == pytest.approx(50)
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "3 networks VGG11 with batch norm of width 0.016 on " in page
+    assert "Loss barrier, statistics recomputed" in page
+    assert "The control group after training" in page
+    assert "different hidden units" not in page
+    assert "VGG11 with batch norm" in capsys.readouterr().out
+    names = ("samples", "learning_curves", "final_loss", "surface", "profiles", "trajectory", "spectra", "barriers")
+    assert {path.stem for path in (tmp_path / "run" / "figures").iterdir()} >= {*names}
 
 
 LONG = [*SMALL, "--epochs", "2000", "--eval-every", "10"]

@@ -1,5 +1,8 @@
 """VGG: parameters as published, the network against one written with plain convolutions, statistics that move."""
 
+from pathlib import Path
+
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +11,7 @@ import scipy.signal
 
 from mlpjax.data import Dataset
 from mlpjax.errors import UserError
+from mlpjax.plumbing.runs import Checkpoints
 from mlpjax.recipe import Recipe
 from mlpjax.seeds import train_many
 from mlpjax.vgg import VGG
@@ -61,17 +65,34 @@ def test_outputs_are_those_of_convolutions_by_hand() -> None:
         np.testing.assert_allclose(outputs, x, rtol=1e-3, atol=1e-5)
 
 
-def test_many_are_trained_with_statistics_of_their_own() -> None:
+def test_many_are_trained_with_statistics_of_their_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Interrupted and gone on with, they have the same parameters and statistics, bit for bit."""
     rng = np.random.default_rng(0)
     y = np.arange(16) % 2
     x = (rng.integers(0, 100, (16, 32, 32)) + 100 * y[:, None, None]).astype(np.uint8)  # in grey
     data = Dataset.from_arrays(x, y, test=(x, y), valid=0)
     recipe = Recipe(batch_size=8, epochs=3, learning_rate=1e-3)
-    found = train_many(VGG(11, 2, width=1 / 32, batch_norm=True), recipe, data, range(2))
+    model = VGG(11, 2, width=1 / 32, batch_norm=True)
+    found = train_many(model, recipe, data, range(2))
     means = found.stats["batch_stats"]["BatchNorm_0"]["mean"]
     assert means.shape == (2, 2)
     assert (np.abs(means) > 0).all()
     assert found.history["train_loss"][:, -1].max() < 0.9
+
+    monkeypatch.setattr("mlpjax.lift.BLOCK_SECONDS", 0.0)
+    begun = []
+
+    def on_progress(done: int, _: int) -> None:
+        if not begun:
+            begun.append(done)
+            raise KeyboardInterrupt
+
+    store = Checkpoints(tmp_path / "networks")
+    with pytest.raises(KeyboardInterrupt):
+        train_many(model, recipe, data, range(2), store=store, on_progress=on_progress)
+    resumed = train_many(model, recipe, data, range(2), store=store, on_progress=on_progress)
+    assert 0 < begun[0] < 6
+    chex.assert_trees_all_equal(resumed.variables, found.variables)
 
 
 @pytest.mark.parametrize(

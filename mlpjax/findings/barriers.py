@@ -1,5 +1,6 @@
-"""Linear mode connectivity: the loss between two trained networks, before and after their hidden units are matched."""
+"""Linear mode connectivity: the loss between two trained networks; matched, or with their statistics recomputed."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -12,16 +13,19 @@ from matplotlib.figure import Figure
 from mlpjax import stats
 from mlpjax.data import Split
 from mlpjax.findings.finding import Finding
-from mlpjax.findings.subject import Subject
+from mlpjax.findings.subject import BATCH, Subject
+from mlpjax.landscape.loss import whole_loss
 from mlpjax.landscape.matching import match
 from mlpjax.landscape.mode_connectivity import barrier, line
+from mlpjax.landscape.running_statistics import recomputed_loss
 from mlpjax.landscape.symmetries import act
 from mlpjax.lift import OnProgress
+from mlpjax.models import MLP
 from mlpjax.report.figures import BLUE, STYLE, VERMILLION, png
 from mlpjax.report.page import Picture, Table, Tile
 from mlpjax.report.tables import SUMMARY_HEADER, mean_tile, summary_row
 from mlpjax.task import mean_loss
-from mlpjax.typing import Params
+from mlpjax.typing import Variables
 
 PAIRS = 32
 """Pairs of networks at most; no network is in two of them, so that the pairs are independent."""
@@ -31,51 +35,83 @@ KEY = 0
 """Seed of the matching."""
 
 
+class Kind(NamedTuple):
+    """A kind of line, in words."""
+
+    name: str
+    meaning: str
+
+
+KINDS = {
+    "before": Kind("as trained", "as trained"),
+    "after": Kind(
+        "units matched",
+        "with the second network's hidden units in the order that suits the first (weight matching, Ainsworth et al. "
+        "2023)",
+    ),
+    "recomputed": Kind(
+        "statistics recomputed",
+        "with the running statistics of each network on the line taken anew from the training examples (Jordan et al. "
+        "2023)",
+    ),
+}
+
+
+class Line(NamedTuple):
+    """The loss on one kind of line between the networks of every pair."""
+
+    losses: Float[np.ndarray, "pairs points"]
+    """On the training examples."""
+    barrier: Float[np.ndarray, " pairs"]
+    """Above the chord of the ends."""
+
+
 class Barriers(NamedTuple):
-    """The loss on straight lines between pairs of networks, as they were trained and after matching."""
+    """The loss on straight lines between pairs of networks."""
 
     seeds: list[tuple[int, int]]
     t: Float[np.ndarray, " points"]
-    before: Float[np.ndarray, "pairs points"]
-    """Training loss between the networks as they are."""
-    after: Float[np.ndarray, "pairs points"]
-    """The same with the second network's units in the order that suits the first."""
-    barrier_before: Float[np.ndarray, " pairs"]
-    """Above the chord of the ends."""
-    barrier_after: Float[np.ndarray, " pairs"]
+    lines: dict[str, Line]
+    """Of every kind in `KINDS` that there is."""
 
 
 def find(subject: Subject, on_progress: OnProgress) -> Barriers:
     """The barriers between the first and the second network, the third and the fourth, and so on."""
-    model, task = subject.model, subject.task
+    model, task, batch = subject.model, subject.task, subject.batch(len(subject.train.y))
     t = jnp.linspace(0.0, 1.0, POINTS)
     kept = subject.finite
     pairs = kept[: 2 * min(PAIRS, len(kept) // 2)].reshape(-1, 2)
     networks = []
     for first, second in pairs:
-        a, b = subject.network(int(first)), subject.network(int(second))
-        matched = act(match(model, a, b, jax.random.key(KEY)).element, b) if model.hidden_layers else b
-        networks.append((a, b, matched))
+        a, b = ends = [subject.network(int(place)) for place in (first, second)]
+        if isinstance(model, MLP):
+            key = jax.random.key(KEY)
+            matched = act(match(model, a.params, b.params, key).element, b.params) if model.hidden_layers else b.params
+            ends.append(Variables(matched))
+        networks.append(ends)
 
-    def look(three: tuple[Params, Params, Params], t: Array, split: Split) -> tuple[Array, ...]:
-        a, *others = three
-        loss = mean_loss(task)
-        lines = [line(lambda p: loss(p, split), a, b, t) for b in others]
-        return *lines, *(barrier(t, losses) for losses in lines)
+    def look(networks: list[Variables], t: Array, split: Split) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+        a, *others = networks
+
+        def loss(network: Variables) -> Array:
+            return whole_loss(mean_loss(task, network.stats), network.params, split, batch)
+
+        losses = [line(loss, a, b, t) for b in others]
+        if jax.tree.leaves(a.stats):
+            recomputed = recomputed_loss(task, a.stats, batch or BATCH)
+            losses.append(line(lambda params: recomputed(params, split), a.params, others[0].params, t))
+        return tuple(losses), tuple(barrier(t, of_line) for of_line in losses)
 
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *networks)
     found = subject.look("barriers", look, stacked, t, subject.train, chunk=1, on_progress=on_progress)
     seeds = [(int(subject.random.seeds[first]), int(subject.random.seeds[second])) for first, second in pairs]
-    return Barriers(seeds, np.asarray(t), *found)
+    names = ["before", *(["after"] if isinstance(model, MLP) else []), "recomputed"]
+    return Barriers(seeds, np.asarray(t), {name: Line(*of) for name, *of in zip(names, *found, strict=False)})
 
 
 def summarise(found: Barriers) -> dict[str, Any]:
     """The heights of the barriers over pairs."""
-    return {
-        "pairs": len(found.seeds),
-        "before": stats.summarise(found.barrier_before),
-        "after": stats.summarise(found.barrier_after),
-    }
+    return {"pairs": len(found.seeds)} | {name: stats.summarise(of.barrier) for name, of in found.lines.items()}
 
 
 def _pairs(found: Barriers) -> str:
@@ -83,32 +119,33 @@ def _pairs(found: Barriers) -> str:
 
 
 def tiles(found: Barriers) -> list[Tile]:
-    """The mean barrier, as trained and with the units matched."""
+    """The mean barrier on every kind of line."""
     of = f"train loss, {_pairs(found)}"
     return [
-        mean_tile("Loss barrier", stats.summarise(found.barrier_before), "{:.3g}", of),
-        mean_tile("Loss barrier, units matched", stats.summarise(found.barrier_after), "{:.3g}", of),
+        mean_tile(
+            "Loss barrier" + f", {KINDS[name].name}" * (name != "before"), stats.summarise(line.barrier), "{:.3g}", of
+        )
+        for name, line in found.lines.items()
     ]
 
 
 def show(found: Barriers) -> list[Table | Picture]:
     """The loss along the lines, and the barriers in numbers."""
+    meanings = ", and ".join(KINDS[name].meaning for name in found.lines)
+    if "recomputed" in found.lines:
+        meanings += ". As trained, these statistics lie on the line as the parameters do"
     return [
         Picture(
             "barriers",
             "Linear mode connectivity: the loss on the line from one seed to another",
-            png(draw_barriers(found.t, found.before, found.after)),
-            f"Median and central 95 % of {_pairs(found)}, no seed in two of them: as trained, and with the second "
-            "network's hidden units in the order that suits the first (weight matching, Ainsworth et al. 2023).",
-            "Loss on the line between two networks, before and after matching",
+            png(draw_barriers(found.t, {KINDS[name].name: line.losses for name, line in found.lines.items()})),
+            f"Median and central 95 % of {_pairs(found)}, no seed in two of them: {meanings}.",
+            "Loss on the line between two networks" + ", before and after matching" * ("after" in found.lines),
         ),
         Table(
             "Loss barriers",
             SUMMARY_HEADER,
-            [
-                summary_row("as trained", stats.summarise(found.barrier_before)),
-                summary_row("units matched", stats.summarise(found.barrier_after)),
-            ],
+            [summary_row(KINDS[name].name, stats.summarise(line.barrier)) for name, line in found.lines.items()],
             "The most by which the training loss rises above the chord between the two ends (Entezari et al. 2022); "
             f"the interval is over {_pairs(found)}.",
         ),
@@ -116,24 +153,19 @@ def show(found: Barriers) -> list[Table | Picture]:
 
 
 @mpl.rc_context(STYLE)
-def draw_barriers(
-    t: Real[np.ndarray, " points"],
-    before: Real[np.ndarray, "pairs points"],
-    after: Real[np.ndarray, "pairs points"],
-) -> Figure:
-    """The loss on the straight line between the networks of many pairs, before and after their units are matched.
+def draw_barriers(t: Real[np.ndarray, " points"], lines: Mapping[str, Real[np.ndarray, "pairs points"]]) -> Figure:
+    """The loss on straight lines between the networks of many pairs.
 
     Args:
         t: share of the way from the first network to the second, from 0 to 1.
-        before: the loss there, a row for each pair.
-        after: the same with the second network's units in the order that suits the first.
+        lines: by the name of a kind of line, the loss there, a row for each pair.
 
     Returns:
         One panel, with the median over pairs and the band that holds the central 95 % of them.
     """
     figure = Figure(figsize=(10, 4.8))
     axes = figure.subplots()
-    for losses, colour, name in ((before, VERMILLION, "as trained"), (after, BLUE, "units matched")):
+    for (name, losses), colour in zip(lines.items(), (VERMILLION, BLUE), strict=False):
         lower, median, upper = stats.quantile_band(losses)
         axes.plot(t, median, color=colour, label=name)
         axes.fill_between(t, lower, upper, color=colour, alpha=0.2, lw=0)

@@ -15,12 +15,13 @@ from mlpjax.data import Split
 from mlpjax.findings.finding import Finding
 from mlpjax.findings.subject import Subject
 from mlpjax.landscape.curvature import Eigenpairs, Spectrum, eigenpairs, hessian_product, spectral_density
+from mlpjax.landscape.loss import whole_loss
 from mlpjax.lift import OnProgress
 from mlpjax.report.figures import BLUE, STYLE, VERMILLION, png
 from mlpjax.report.page import Picture, Table
 from mlpjax.report.tables import SUMMARY_HEADER, summary_row
 from mlpjax.task import mean_loss
-from mlpjax.typing import Params
+from mlpjax.typing import Variables
 
 TOP, BOTTOM = 10, 2
 """Eigenvalues of every network, the largest and the smallest."""
@@ -58,29 +59,29 @@ class Curvature(NamedTuple):
 
 def find_extremes(subject: Subject, on_progress: OnProgress) -> Extremes:
     """The extreme eigenvalues of every network that did not diverge."""
-    task = subject.task
+    task, batch = subject.task, subject.batch(len(subject.train.y))
 
-    def look(params: Params, split: Split) -> tuple[Array, Array, Eigenpairs]:
-        loss = mean_loss(task)
+    def look(network: Variables, split: Split) -> tuple[Array, Array, Eigenpairs]:
+        params, loss = network.params, mean_loss(task, network.stats)
         size = sum(leaf.size for leaf in jax.tree.leaves(params))
         top, bottom = min(TOP, size), min(BOTTOM, max(0, size - TOP))
-        value, gradient = jax.value_and_grad(loss)(params, split)
-        product = hessian_product(loss, params, split)
+        value, gradient = jax.value_and_grad(whole_loss, argnums=1)(loss, params, split, batch)
+        product = hessian_product(loss, params, split, batch)
         pairs = eigenpairs(product, params, jax.random.key(KEY), top=top, bottom=bottom, steps=STEPS)
         return value, optax.tree.norm(gradient), pairs._replace(vectors=None)
 
-    own = subject.random.select(subject.finite).params
+    own = subject.random.select(subject.finite).variables
     loss, gradient_norm, pairs = subject.look("curvature", look, own, subject.train, chunk=1, on_progress=on_progress)
     return Extremes(subject.finite, loss, gradient_norm, pairs.values, pairs.residuals)
 
 
 def find(subject: Subject, on_progress: OnProgress) -> Curvature:
     """The extreme eigenvalues of every network that did not diverge, and the spectral density of the median one."""
-    task = subject.task
+    task, batch = subject.task, subject.batch(len(subject.train.y))
 
-    def look(params: Params, split: Split) -> Spectrum:
-        product = hessian_product(mean_loss(task), params, split)
-        return spectral_density(product, params, jax.random.key(KEY), PROBES, DENSITY_STEPS)
+    def look(network: Variables, split: Split) -> Spectrum:
+        product = hessian_product(mean_loss(task, network.stats), network.params, split, batch)
+        return spectral_density(product, network.params, jax.random.key(KEY), PROBES, DENSITY_STEPS)
 
     extremes = find_extremes(subject, on_progress)
     density = subject.look_at_one("curvature-density", look, subject.network(subject.median), subject.train)

@@ -16,6 +16,7 @@ from mlpjax.landscape.minima import Certificate, Kind, classify, count_kinds, in
 from mlpjax.landscape.symmetries import canonical
 from mlpjax.lift import OnProgress
 from mlpjax.losses import classes_of
+from mlpjax.models import MLP
 from mlpjax.report.page import Picture, Table, Tile
 from mlpjax.report.tables import number, share_tile
 from mlpjax.stats import wilson_ci
@@ -70,10 +71,11 @@ def find(subject: Subject, on_progress: OnProgress) -> Endings:
     the norm of their gradient and the ends of their spectrum, which say whether a minimum can be near.
     """
     task = subject.task
-    params = subject.random.select(subject.finite).params
-    polished = sum(leaf[0].size for leaf in jax.tree.leaves(params)) <= POLISHED
-    if polished:
-        params, certificate = _polish(subject, params, on_progress)
+    networks = subject.random.select(subject.finite).variables
+    size = sum(leaf[0].size for leaf in jax.tree.leaves(networks.params))
+    if polished := isinstance(subject.model, MLP) and size <= POLISHED:
+        params, certificate = _polish(subject.model, subject, networks.params, on_progress)
+        networks = Variables(params)
         kind, loss, gradient_norm = map(np.asarray, (certificate.kind, certificate.loss, certificate.gradient_norm))
         eigenvalues, uncertainty = np.asarray(certificate.eigenvalues)[:, ::-1], np.asarray(certificate.uncertainty)
     else:
@@ -81,10 +83,10 @@ def find(subject: Subject, on_progress: OnProgress) -> Endings:
         loss, gradient_norm, eigenvalues = extremes.loss, extremes.gradient_norm, extremes.values
         kind, uncertainty = np.full(len(loss), Kind.NOT_STATIONARY), extremes.residuals[:, -1]
 
-    def answer(params: Params, x: Array) -> Array:
-        return task.predict(Variables(params), task.prepare(x))
+    def answer(network: Variables, x: Array) -> Array:
+        return task.predict(network, task.prepare(x))
 
-    answers = subject.look("endings-answers", answer, params, subject.test.x[:ANSWERS], chunk=8)
+    answers = subject.look("endings-answers", answer, networks, subject.test.x[:ANSWERS], chunk=8)
     features = {"loss": loss, "eigenvalues": eigenvalues}
     return Endings(
         polished=polished,
@@ -99,9 +101,9 @@ def find(subject: Subject, on_progress: OnProgress) -> Endings:
     )
 
 
-def _polish(subject: Subject, params: Params, on_progress: OnProgress) -> tuple[Params, Certificate]:
+def _polish(model: MLP, subject: Subject, params: Params, on_progress: OnProgress) -> tuple[Params, Certificate]:
     """Every network at its stationary point, in canonical form; and, found in float64, what that point is."""
-    model, task = subject.model, subject.task
+    task = subject.task
 
     def certify(params: Params, split: Split) -> tuple[Params, Certificate]:
         loss = mean_loss(task)

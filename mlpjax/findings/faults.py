@@ -32,12 +32,12 @@ def find(subject: Subject, on_progress: OnProgress) -> Faults:
     signs = make_signs(subject.model, subject.recipe, task)
     few = Split(*(leaf[:EXAMPLES] for leaf in subject.train))
     before, chance = check_before(subject.dataset, check(subject.dataset), task), chance_of(subject.dataset)
-    end = subject.look("diagnosis", signs, trained.params, few, chunk=4, on_progress=on_progress)
+    end = subject.look("diagnosis", signs, trained.variables, few, chunk=4, on_progress=on_progress)
     found = diagnose(before, trained, end, end, chance)
     if any(found):
         # What was so from the start says why. Where all is well nobody asks: to draw the networks anew takes seconds.
         def signs_at_start(key: Key[Array, ""], split: Split) -> Signs:
-            return signs(task.init(key, split.x).params, split)
+            return signs(task.init(key, split.x), split)
 
         keys = make_members(trained.seeds.tolist(), freeze=subject.freeze).keys.init
         start = subject.look("diagnosis-start", signs_at_start, keys, few, chunk=4, on_progress=on_progress)

@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 
 from mlpjax.data import Split
 from mlpjax.findings.finding import Finding, any_finite
-from mlpjax.findings.subject import Subject
+from mlpjax.findings.subject import Subject, in_batches
 from mlpjax.lift import OnProgress
 from mlpjax.losses import classes_of, correct
 from mlpjax.report.figures import STYLE, pictures, png
 from mlpjax.report.page import Picture, Table
-from mlpjax.typing import Params, Variables
+from mlpjax.typing import Variables
 
 GALLERY = 18
 """Misclassified images that are shown."""
@@ -45,12 +45,16 @@ def find(subject: Subject, on_progress: OnProgress) -> Mistakes:
     Hardest is what most networks get wrong, and among equals what costs the highest mean loss.
     """
     task, loss, test = subject.task, subject.recipe.loss, subject.dataset.test
+    batch = subject.batch(len(test.y))
 
-    def judge(params: Params, split: Split) -> tuple[Array, Array, Array]:
-        outputs, labels = task.predict(Variables(params), task.prepare(split.x)), jnp.asarray(split.y)
-        return classes_of(outputs, loss), ~correct(outputs, labels, loss), task.losses(outputs, labels)
+    def judge(network: Variables, split: Split) -> tuple[Array, Array, Array]:
+        def judged(rows: Split) -> tuple[Array, Array, Array]:
+            outputs, labels = task.predict(network, task.prepare(rows.x)), jnp.asarray(rows.y)
+            return classes_of(outputs, loss), ~correct(outputs, labels, loss), task.losses(outputs, labels)
 
-    own = subject.random.select(subject.finite).params
+        return in_batches(judged, split, batch)
+
+    own = subject.random.select(subject.finite).variables
     predicted, wrong, losses = subject.look("mistakes", judge, own, test, chunk=8, on_progress=on_progress)
     rows = np.lexsort((-losses.mean(axis=0), -wrong.sum(axis=0)))
     rows = rows[wrong[:, rows].any(axis=0)]

@@ -11,17 +11,16 @@ from matplotlib.figure import Figure
 
 from mlpjax.data import Split
 from mlpjax.findings.finding import Finding
-from mlpjax.findings.subject import BATCH, Subject
+from mlpjax.findings.subject import BATCH, Subject, loss_on_plane
 from mlpjax.landscape.directions import filter_normalised, stack
-from mlpjax.landscape.loss import make_stages
-from mlpjax.landscape.loss_surface import Health, health, slice_stages
+from mlpjax.landscape.loss_surface import Health, health
 from mlpjax.lift import OnProgress
 from mlpjax.report.figures import BLUE, STYLE, VERMILLION, contours, png
 from mlpjax.report.page import Picture, Table
 from mlpjax.report.tables import number
 from mlpjax.stats import quantile_band
 from mlpjax.task import mean_loss
-from mlpjax.typing import Params
+from mlpjax.typing import Variables
 
 DIRECTIONS_KEY = 0
 """Seed of the directions."""
@@ -42,16 +41,15 @@ class Surface(NamedTuple):
 
 def find(subject: Subject, on_progress: OnProgress) -> Surface:
     """Training loss on a filter-normalised plane through the median network (by final test loss), from -1 to 1."""
-    model, task = subject.model, subject.task
+    model, task, batch = subject.model, subject.task, subject.batch(BATCH) or BATCH
 
-    def look(params: Params, key: Key[Array, ""], steps: Array, split: Split) -> tuple[Array, Health]:
+    def look(network: Variables, key: Key[Array, ""], steps: Array, split: Split) -> tuple[Array, Health]:
         first, second, others = jax.random.split(key, 3)
+        params, loss, grid = network.params, mean_loss(task, network.stats), (steps, steps)
         directions = stack(filter_normalised(first, params), filter_normalised(second, params))
-        loss = slice_stages(make_stages(model, task), params, split, directions, (steps, steps), BATCH)
-        checked = health(
-            mean_loss(task), params, split, directions, (steps, steps), loss, others, others=OTHERS, batch_size=BATCH
-        )
-        return loss, checked
+        losses = loss_on_plane(model, task, loss, params, split, directions, grid, batch)
+        checked = health(loss, params, split, directions, grid, losses, others, others=OTHERS, batch_size=batch)
+        return losses, checked
 
     steps = jnp.linspace(-1.0, 1.0, subject.grid)
     shared = jax.random.key(DIRECTIONS_KEY), steps, subject.train

@@ -11,12 +11,11 @@ from matplotlib.figure import Figure
 
 from mlpjax.data import Split
 from mlpjax.findings.finding import Finding
-from mlpjax.findings.subject import BATCH, Subject
+from mlpjax.findings.subject import BATCH, Subject, loss_on_plane
 from mlpjax.landscape.directions import Components, pca
-from mlpjax.landscape.loss import make_stages
-from mlpjax.landscape.loss_surface import slice_stages
+from mlpjax.landscape.running_statistics import recomputed_loss
 from mlpjax.landscape.trajectory import Track, random_walk_shares, track
-from mlpjax.lift import OnProgress
+from mlpjax.lift import OnProgress, tree_bytes
 from mlpjax.report.figures import BLUE, STYLE, VERMILLION, contours, png
 from mlpjax.report.page import Picture, Table
 from mlpjax.report.tables import number
@@ -26,6 +25,8 @@ from mlpjax.typing import Params
 
 POINTS = 61
 """Of the trajectory at most, evenly spaced in time."""
+MEMORY = 2**30
+"""Bytes that they take at most: large networks have fewer."""
 MARGIN = 0.2
 """Of the plane around the trajectory, as a share of its longer side."""
 
@@ -55,7 +56,7 @@ def find(subject: Subject, on_progress: OnProgress) -> Trajectory | None:
     """
     model, task, recipe, grid = subject.model, subject.task, subject.recipe, subject.grid
     seed = int(subject.random.seeds[subject.median])
-    points = min(POINTS, recipe.evaluations + 1)
+    points = min(POINTS, recipe.evaluations + 1, MEMORY // tree_bytes(subject.network(subject.median)))
     if points < 3:
         return None
     epochs = recipe.eval_every * np.linspace(0, recipe.evaluations, points).astype(int)
@@ -73,14 +74,20 @@ def find(subject: Subject, on_progress: OnProgress) -> Trajectory | None:
         return None
     way: Params = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), again.snapshots)
 
+    stats = subject.network(subject.median).stats
+    batch = subject.batch(BATCH) or BATCH
+    loss, at_once = mean_loss(task), batch if not jax.tree.leaves(stats) else None
+    if at_once is None:  # the statistics of the end mean nothing at the start
+        loss = recomputed_loss(task, stats, batch)
+
     def project(way: Params, split: Split) -> tuple[Components, Track]:
         components = pca(way)
         centre = jax.tree.map(lambda leaf: leaf[-1], way)
-        return components, track(mean_loss(task), way, split, centre, components.directions, BATCH)
+        return components, track(loss, way, split, centre, components.directions, at_once)
 
     def look(plane: tuple[Params, Params, tuple[Array, Array]], split: Split) -> Array:
         centre, directions, steps = plane
-        return slice_stages(make_stages(model, task), centre, split, directions, steps, BATCH)
+        return loss_on_plane(model, task, loss, centre, split, directions, steps, at_once)
 
     (directions, explained), drawn = subject.look_at_one("trajectory-projection", project, way, subject.train)
     low, high = np.min(drawn.coordinates, axis=0), np.max(drawn.coordinates, axis=0)
@@ -88,9 +95,9 @@ def find(subject: Subject, on_progress: OnProgress) -> Trajectory | None:
     first, second = (jnp.linspace(low[i] - margin, high[i] + margin, grid) for i in range(2))
     centre = jax.tree.map(lambda leaf: leaf[-1], way)
     plane = jax.tree.map(jnp.asarray, (centre, directions, (first, second)))
-    loss = subject.look_at_one("trajectory-plane", look, plane, subject.train)
+    losses = subject.look_at_one("trajectory-plane", look, plane, subject.train)
     steps = np.asarray(first), np.asarray(second)
-    return Trajectory(seed, epochs, drawn, explained, random_walk_shares(points, 2), steps, loss)
+    return Trajectory(seed, epochs, drawn, explained, random_walk_shares(points, 2), steps, losses)
 
 
 def summarise(found: Trajectory) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from mlpjax.history import summarise_group
 from mlpjax.landscape.symmetries import distinct_units
 from mlpjax.landscape.symmetry_breaking import Ranks, ranks, zero_gradients
 from mlpjax.lift import OnProgress
+from mlpjax.models import MLP
 from mlpjax.report.figures import STYLE, png
 from mlpjax.report.page import Picture, Table, Tile
 from mlpjax.report.tables import SUMMARY_HEADER, error_tile, summary_rows
@@ -42,7 +43,7 @@ class SymmetryBreaking(NamedTuple):
     """How far hidden units, which all-zero parameters make alike, are apart."""
 
     units: dict[str, Units]
-    """Of every group of networks."""
+    """Of every group of networks, where they are MLPs."""
     controls: dict[str, Any] | None
     """Final figures of the networks that started at zero; None where there are none."""
     zero_gradients: dict[str, float]
@@ -55,43 +56,50 @@ class SymmetryBreaking(NamedTuple):
 
 
 def find(subject: Subject, on_progress: OnProgress) -> SymmetryBreaking:
-    """Count the different hidden units of every network, and the ranks of its hidden layers."""
-    model, task = subject.model, subject.task
-    controls = subject.groups.get("zero")
-    has_median = any_finite(subject)
-
-    def look(params: Params, split: Split) -> tuple[Array, Ranks]:
-        return distinct_units(params), ranks(model, params, task.prepare(split.x))
-
-    units, kernels = {}, {}
-    if model.hidden_layers:
-        for name, group in subject.groups.items():
-            distinct, found = subject.look(
-                f"units-{name}", look, group.params, subject.train, chunk=1, on_progress=on_progress
-            )
-            units[name] = Units(distinct, found.kernel, found.activations)
-        if controls is not None and has_median:
-            kernels = {
-                "random": np.asarray(subject.random.params["dense_0"]["kernel"][subject.median]),
-                "zero": np.asarray(controls.params["dense_0"]["kernel"][0]),
-            }
+    """Count the different hidden units of every network, and the ranks of its hidden layers, where it is an MLP."""
+    model, controls, has_median = subject.model, subject.groups.get("zero"), any_finite(subject)
+    units, gradients, kernels = {}, {}, {}
+    if isinstance(model, MLP):
+        gradients = _zero_gradients(model, subject, on_progress)
+        if model.hidden_layers:
+            units = _units(model, subject, on_progress)
+            if controls is not None and has_median:
+                kernels = {
+                    "random": np.asarray(subject.random.params["dense_0"]["kernel"][subject.median]),
+                    "zero": np.asarray(controls.params["dense_0"]["kernel"][0]),
+                }
     return SymmetryBreaking(
         units=units,
         controls=None if controls is None else summarise_group(controls),
-        zero_gradients=_zero_gradients(subject, on_progress),
+        zero_gradients=gradients,
         kernels=kernels,
         seed=int(subject.random.seeds[subject.median]) if has_median else None,
         image_shape=subject.dataset.image_shape,
     )
 
 
-def _zero_gradients(subject: Subject, on_progress: OnProgress) -> dict[str, float]:
+def _units(model: MLP, subject: Subject, on_progress: OnProgress) -> dict[str, Units]:
+    task = subject.task
+
+    def look(params: Params, split: Split) -> tuple[Array, Ranks]:
+        return distinct_units(params), ranks(model, params, task.prepare(split.x))
+
+    units = {}
+    for name, group in subject.groups.items():
+        distinct, found = subject.look(
+            f"units-{name}", look, group.params, subject.train, chunk=1, on_progress=on_progress
+        )
+        units[name] = Units(distinct, found.kernel, found.activations)
+    return units
+
+
+def _zero_gradients(model: MLP, subject: Subject, on_progress: OnProgress) -> dict[str, float]:
     task = subject.task
 
     def count(params: Params, split: Split) -> Params:
         return zero_gradients(mean_loss(task), params, split)
 
-    zero = jax.tree.map(np.zeros_like, subject.model.init(jax.random.key(0)).params)
+    zero = jax.tree.map(np.zeros_like, model.init(jax.random.key(0)).params)
     counts = subject.look_at_one("units-gradients", count, zero, subject.train, on_progress=on_progress)
     leaves, _ = jax.tree_util.tree_flatten_with_path(zero)
     return {

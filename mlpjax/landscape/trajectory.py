@@ -12,7 +12,7 @@ from mlpjax.errors import UserError
 from mlpjax.landscape.directions import displaced
 from mlpjax.landscape.linear_algebra import one_by_one
 from mlpjax.landscape.loss import require_same_form, whole_loss
-from mlpjax.landscape.loss_surface import POINTS_AT_ONCE, require_directions
+from mlpjax.landscape.loss_surface import points_at_once, require_directions
 from mlpjax.task import MeanLoss
 
 
@@ -115,5 +115,5 @@ def track(
         drawn = displaced(centre, axes, place)
         return whole_loss(loss, point, data, batch_size), whole_loss(loss, drawn, data, batch_size)
 
-    losses, projected = jax.lax.map(both, (trajectory, coordinates), batch_size=POINTS_AT_ONCE)
+    losses, projected = jax.lax.map(both, (trajectory, coordinates), batch_size=points_at_once(centre))
     return Track(coordinates, distances, losses, projected)

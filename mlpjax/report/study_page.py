@@ -14,6 +14,7 @@ from mlpjax.report.tables import SUMMARY_HEADER, error_tile, share_tile, summary
 def study_page(
     *,
     settings: Mapping[str, Any],
+    network: str,
     environment: Mapping[str, Any],
     command: str,
     dataset: Dataset,
@@ -29,6 +30,7 @@ def study_page(
 
     Args:
         settings: the study's configuration.
+        network: what the network is called.
         environment: versions and device.
         command: that repeats the study.
         dataset: what was learnt.
@@ -50,7 +52,6 @@ def study_page(
         Section("Data", "", [Table("What was checked before training", (), facts), *([samples] if samples else [])]),
         Section("How it was made", "", _origin(settings, environment, command, summary)),
     ]
-    network = "-".join(map(str, settings["model"]["widths"]))
     page = render(
         f"{summary['seeds']:,} networks {network} on {dataset.name}",
         f"Each from a seed of its own, {settings['recipe']['optimizer']} for {settings['recipe']['epochs']} epochs on "
