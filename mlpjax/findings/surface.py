@@ -37,6 +37,8 @@ class Surface(NamedTuple):
     loss: Float[np.ndarray, "grid grid"]
     """`loss[i, j]` is at steps[i] along the first direction and steps[j] along the second."""
     health: Health
+    has_stats: bool
+    """Whether the network has running statistics, which are its own wherever the loss is shown."""
 
 
 def find(subject: Subject, on_progress: OnProgress) -> Surface:
@@ -53,10 +55,10 @@ def find(subject: Subject, on_progress: OnProgress) -> Surface:
 
     steps = jnp.linspace(-1.0, 1.0, subject.grid)
     shared = jax.random.key(DIRECTIONS_KEY), steps, subject.train
-    loss, checked = subject.look_at_one(
-        "surface", look, subject.network(subject.median), *shared, on_progress=on_progress
-    )
-    return Surface(int(subject.random.seeds[subject.median]), np.asarray(steps), loss, checked)
+    network = subject.network(subject.median)
+    loss, checked = subject.look_at_one("surface", look, network, *shared, on_progress=on_progress)
+    has_stats = bool(jax.tree.leaves(network.stats))
+    return Surface(int(subject.random.seeds[subject.median]), np.asarray(steps), loss, checked, has_stats)
 
 
 def summarise(found: Surface) -> dict[str, Any]:
@@ -89,8 +91,9 @@ def show(found: Surface) -> list[Table | Picture]:
             f"Loss surface around seed {found.seed}, the median seed",
             png(draw_surface(found.steps, found.steps, found.loss.T)),
             "Training loss on a plane through the network, along two random directions in which every neuron's "
-            "weights are scaled to the length they have in the network (Li et al. 2018); biases stay. "
-            f"The cosine between the two directions is {checked.cosines[0, 1]:.3f}.",
+            "weights are scaled to the length they have in the network (Li et al. 2018); biases stay"
+            + ", and so do batch norm's factors, shifts and statistics" * found.has_stats
+            + f". The cosine between the two directions is {checked.cosines[0, 1]:.3f}.",
             "Contours of the training loss around a trained network",
         ),
         Picture(

@@ -46,6 +46,8 @@ class Trajectory(NamedTuple):
     """Along each component, in units of the parameters."""
     loss: Float[np.ndarray, "grid grid"]
     """`loss[i, j]` is at steps[0][i], steps[1][j]."""
+    recomputed: bool
+    """Whether the networks have running statistics, which are then taken anew wherever there is a loss."""
 
 
 def find(subject: Subject, on_progress: OnProgress) -> Trajectory | None:
@@ -97,7 +99,7 @@ def find(subject: Subject, on_progress: OnProgress) -> Trajectory | None:
     plane = jax.tree.map(jnp.asarray, (centre, directions, (first, second)))
     losses = subject.look_at_one("trajectory-plane", look, plane, subject.train)
     steps = np.asarray(first), np.asarray(second)
-    return Trajectory(seed, epochs, drawn, explained, random_walk_shares(points, 2), steps, losses)
+    return Trajectory(seed, epochs, drawn, explained, random_walk_shares(points, 2), steps, losses, at_once is None)
 
 
 def summarise(found: Trajectory) -> dict[str, Any]:
@@ -127,7 +129,9 @@ def show(found: Trajectory) -> list[Table | Picture]:
             "its trajectory, through its end. Right: the loss of the network itself, and that of the point of the "
             "plane where it is drawn. Where the two differ, the plane misleads: most at epoch "
             f"{found.epochs[worst]}, {number(float(drawn[worst]))} in place of {number(float(own[worst]))}, "
-            f"{number(float(distances[worst]))} away from the plane.",
+            f"{number(float(distances[worst]))} away from the plane."
+            + " Running statistics are taken anew from the training examples wherever a loss is shown."
+            * found.recomputed,
             "Contours of the training loss with the trajectory of a training",
         ),
         Table(
