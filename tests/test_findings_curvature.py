@@ -14,7 +14,7 @@ STEPS = np.linspace(-1, 1, 11)
 
 def test_the_extremes_are_those_of_the_dense_hessian(subject, silent):
     found = FINDING.find(subject, silent)
-    flat, unravel = ravel_pytree(subject.network(1))
+    flat, unravel = ravel_pytree(subject.network(1).params)
     loss = mean_loss(subject.task)
     values = np.linalg.eigvalsh(jax.jit(jax.hessian(lambda v: loss(unravel(v), subject.train)))(flat))[::-1]
     np.testing.assert_allclose(found.extremes.values[1, :TOP], values[:TOP], atol=1e-4)

@@ -17,7 +17,7 @@ def test_the_middle_of_the_plane_is_the_median_network(subject, silent):
     found = FINDING.find(subject, silent)
     losses = subject.random.history["test_loss"][:, -1]
     assert found.seed == subject.random.seeds[np.argsort(losses)[1]]
-    own = jax.jit(mean_loss(subject.task))(subject.network(subject.median), subject.train)
+    own = jax.jit(mean_loss(subject.task))(subject.network(subject.median).params, subject.train)
     np.testing.assert_allclose(found.loss[4, 4], own, rtol=1e-5)
     assert found.loss.shape == (9, 9)
     np.testing.assert_allclose(FINDING.summarise(found)["curvature"], found.health.curvature)
