@@ -41,17 +41,19 @@ class Deformation:
     """
 
     shift: float | int = 0.0
-    """Pixels (>= 0): s is uniform in [-shift, shift] in either direction."""
+    """Pixels (>= 0) that an image is shifted at most, in either direction: s is uniform in [-shift, shift]."""
     rotation: float | int = 0.0
-    """Degrees (>= 0): a is uniform in [-rotation, rotation]."""
+    """Degrees (>= 0) that it is turned at most: a is uniform in [-rotation, rotation]."""
     stretch: float | int = 0.0
-    """Share of the size, in [0, 1): g is uniform in [-stretch, stretch] in either direction."""
+    """Share of its size, in [0, 1), that it is stretched at most, in either direction: g is uniform in [-stretch,
+    stretch]."""
     elastic: float | int = 0.0
-    """alpha, in pixels (>= 0)."""
+    """Strength of elastic deformation, alpha, in pixels (>= 0)."""
     smoothness: float | int = 5.0
-    """sigma, in pixels (> 0)."""
+    """How far it is smoothed, sigma, in pixels (> 0)."""
     crop: float | int = 1.0
-    """Least share of the area that is left, in (0, 1]: f^2 is uniform in [crop, 1], c wherever the part is inside."""
+    """Least share of the area that is cut out and enlarged, in (0, 1]: f^2 is uniform in [crop, 1], c wherever the part
+    is inside."""
     flip: bool = False
     """Mirror the images from left to right with probability 1/2, as fits photographs, but no digits or letters."""
 

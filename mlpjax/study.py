@@ -14,6 +14,7 @@ from rich.console import Console
 
 from mlpjax import findings
 from mlpjax.data import Dataset, Files, check, load
+from mlpjax.deformation import Deformation
 from mlpjax.diagnosis import exploded, lose_exploded
 from mlpjax.errors import UserError
 from mlpjax.findings.subject import Subject
@@ -30,8 +31,8 @@ from mlpjax.report.figures import png, sample_sheet
 from mlpjax.report.page import Picture
 from mlpjax.report.study_page import study_page
 from mlpjax.report.tables import SUMMARY_HEADER, summary_rows
-from mlpjax.seeds import Trained, train_many
-from mlpjax.task import make_task
+from mlpjax.seeds import MakeTask, Trained, train_many
+from mlpjax.task import augmented, make_task
 from mlpjax.trackers import TrackerName, tracking
 from mlpjax.train import check_fit
 from mlpjax.vgg import VGG
@@ -60,6 +61,7 @@ class Study:
     """Points along each side of the loss surface; an odd number, so that the network is in the middle."""
     model: MLP | VGG = dataclasses.field(default_factory=MLP)
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
+    deformation: Deformation = dataclasses.field(default_factory=Deformation)
     files: Files = dataclasses.field(default_factory=Files)
 
     def __post_init__(self) -> None:
@@ -78,6 +80,13 @@ class Study:
     def control_seeds(self) -> range:
         """The seeds of the control group, the first of the same ones."""
         return range(self.first_seed, self.first_seed + self.controls)
+
+    @property
+    def make_task(self) -> MakeTask:
+        """Makes the task of one network: what it trains on is deformed, where that is asked for."""
+        if self.deformation == Deformation():
+            return make_task
+        return lambda *parts: augmented(make_task(*parts), self.deformation)
 
     def fitted(self, dataset: Dataset) -> "Study":
         """The study with what its network takes from the data: the classes of a VGG that has none given."""
@@ -126,7 +135,7 @@ def run_study(
     """
     dataset = load(study.data, **({} if study.files == Files() else {"files": study.files}))
     study = study.fitted(dataset)
-    check_fit(study.model, study.recipe, make_task(study.model, study.recipe, dataset.train), dataset)
+    check_fit(study.model, study.recipe, study.make_task(study.model, study.recipe, dataset.train), dataset)
     facts = check(dataset).table()
     print_table(console, "The data", [], facts)
     with say_how_to_go_on(out, command, console), open_run(out, plain(study), processes) as run:
@@ -143,7 +152,14 @@ def run_study(
             console.print(f"Samples of it: {out / 'figures/samples.png'}\n", soft_wrap=True)
         trained = _train(study, dataset, run, console, processes, trackers)
         subject = Subject(
-            study.model, study.recipe, dataset, trained, study.freeze, study.grid, run.path / "checkpoints" / "findings"
+            study.model,
+            study.recipe,
+            dataset,
+            trained,
+            study.freeze,
+            study.make_task,
+            study.grid,
+            run.path / "checkpoints" / "findings",
         )
         found = findings.find(subject, partial(progress_bar, console=console))
         summary = _summarise(trained) | findings.summarise(found)
@@ -198,6 +214,7 @@ def _train(
             [*study.random_seeds, *study.control_seeds],
             sweep={"scale": np.repeat([study.model.scale, 0.0], [study.seeds, study.controls])},
             freeze=study.freeze,
+            task=study.make_task,
             stop=exploded,
             chunk=study.chunk,
             store=run.checkpoints(),

@@ -16,7 +16,7 @@ import pytest
 from conftest import COMPILED_FAST
 from PIL import Image
 
-from mlpjax import MLP, lift
+from mlpjax import MLP, Deformation, Recipe, augmented, lift, load, make_task, train_many
 from mlpjax.cli import main
 from mlpjax.data import LOADERS, Dataset, Split
 from mlpjax.plumbing.identity import plain
@@ -235,6 +235,54 @@ def test_a_vgg_is_studied_on_a_folder_of_pictures(tmp_path, capsys, monkeypatch)
     assert "VGG11 with batch norm" in capsys.readouterr().out
     names = ("samples", "learning_curves", "final_loss", "surface", "profiles", "trajectory", "spectra", "barriers")
     assert {path.stem for path in (tmp_path / "run" / "figures").iterdir()} >= {*names}
+
+
+def test_training_examples_are_deformed_where_that_is_asked(tmp_path):
+    """The same networks as those of `train_many` on the augmented task."""
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 255, (40, 6, 5), np.uint8), np.arange(40) % 2
+    np.savez(tmp_path / "images.npz", x=x, y=y)
+    model, recipe = MLP((30, 3, 2)), Recipe(epochs=3, batch_size=10, learning_rate=0.05)
+    options = [
+        "--data",
+        f"npz:{tmp_path / 'images.npz'}",
+        "--widths",
+        "30",
+        "3",
+        "2",
+        "--epochs",
+        "3",
+        "--batch-size",
+        "10",
+    ]
+    options += [
+        "--learning-rate",
+        "0.05",
+        "--seeds",
+        "2",
+        "--controls",
+        "0",
+        "--grid",
+        "3",
+        "--rotation",
+        "40",
+        "--flip",
+    ]
+    main(["study", *options, "--out", str(tmp_path / "run")])
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    deformation = Deformation(rotation=40, flip=True)
+    expected = train_many(
+        model,
+        recipe,
+        load(f"npz:{tmp_path / 'images.npz'}"),
+        [0, 1],
+        task=lambda *parts: augmented(make_task(*parts), deformation),
+        sweep={"scale": np.ones(2)},
+    )
+    assert summary["test_loss"]["mean"] == pytest.approx(expected.history["test_loss"][:, -1].mean(), rel=1e-6)
+    config = json.loads((tmp_path / "run" / "config.json").read_text())["config"]
+    assert config["deformation"]["rotation"] == 40
+    assert config["deformation"]["flip"]
 
 
 LONG = [*SMALL, "--epochs", "2000", "--eval-every", "10"]

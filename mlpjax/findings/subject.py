@@ -18,8 +18,8 @@ from mlpjax.lift import OnProgress, map_seeds
 from mlpjax.models import MLP
 from mlpjax.plumbing.runs import Checkpoints
 from mlpjax.recipe import Recipe
-from mlpjax.seeds import Forward, Trained, forward_cost
-from mlpjax.task import MeanLoss, Task, make_task
+from mlpjax.seeds import Forward, MakeTask, Trained, forward_cost
+from mlpjax.task import MeanLoss, Task
 from mlpjax.typing import Variables
 from mlpjax.vgg import VGG
 
@@ -44,6 +44,8 @@ class Subject:
     """The networks that started at `random`, and perhaps those that started at `zero`."""
     freeze: Collection[str]
     """Names of the keys that all networks shared."""
+    make_task: MakeTask
+    """Made the task that they were trained on."""
     grid: int
     """Points along each side of a loss surface, an odd number."""
     folder: Path
@@ -52,7 +54,7 @@ class Subject:
     @cached_property
     def task(self) -> Task:
         """What one of the networks learnt."""
-        return make_task(self.model, self.recipe, self.dataset.train)
+        return self.make_task(self.model, self.recipe, self.dataset.train)
 
     @property
     def random(self) -> Trained:

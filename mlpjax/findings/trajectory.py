@@ -68,6 +68,7 @@ def find(subject: Subject, on_progress: OnProgress) -> Trajectory | None:
         subject.dataset,
         [seed],
         freeze=subject.freeze,
+        task=subject.make_task,
         snapshots=epochs.tolist(),
         store=subject.store("trajectory-training"),
         on_progress=on_progress,

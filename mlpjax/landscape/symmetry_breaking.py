@@ -43,7 +43,7 @@ class Ranks(NamedTuple):
     """Of what its units give [examples, units]: 1 where all units give the same, 0 where none gives anything."""
 
 
-def ranks(model: MLP, params: Params, x: Float[Array, "batch inputs"], tolerance: float = 1e-3) -> Ranks:
+def ranks(model: MLP, params: Params, x: Float[Array, "batch *features"], tolerance: float = 1e-3) -> Ranks:
     """How many directions the hidden layers really have: singular values above `tolerance` times the largest one.
 
     Args:
