@@ -6,6 +6,7 @@ from conftest import labels
 from jax.flatten_util import ravel_pytree
 
 from mlpjax.findings.curvature import BOTTOM, FINDING, TOP, draw_spectra
+from mlpjax.landscape.curvature import Spectrum
 from mlpjax.task import mean_loss
 
 RNG = np.random.default_rng(0)
@@ -43,3 +44,11 @@ def test_spectra_show_every_seed_its_residual_and_the_median():
 def test_the_spectrum_of_one_network_is_drawn_too():
     figure = draw_spectra(np.ones((1, 2)), np.zeros((1, 2)), STEPS, np.ones((1, 11)))
     assert "a seed" in labels(figure)
+
+
+def test_the_spectrum_of_a_dead_network_is_drawn_at_zero(subject, silent):
+    """Its eigenvalues are rounding, so small that the density over their range would overflow."""
+    found = FINDING.find(subject, silent)
+    nodes = 1e-42 * np.arange(found.density.nodes.size, dtype=np.float32).reshape(found.density.nodes.shape)
+    dead = found._replace(density=Spectrum(nodes, np.full_like(nodes, 1 / nodes.shape[1])))
+    assert FINDING.show(dead)

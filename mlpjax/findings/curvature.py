@@ -105,7 +105,8 @@ def show(found: Curvature) -> list[Table | Picture]:
     top = values.shape[1] - BOTTOM if values.shape[1] > BOTTOM else values.shape[1]
     density = found.density
     low, high = float(density.nodes.min()), float(density.nodes.max())
-    width = (high - low) / 100 or 1.0
+    width = (high - low) / 100
+    width = width if width > np.finfo(np.float32).tiny else 1.0  # of a dead network all eigenvalues are 0
     at = np.linspace(low - 5 * width, high + 5 * width, DENSITY_POINTS)
     densities = np.stack(
         [
