@@ -72,14 +72,16 @@ def test_every_kind_differs_from_the_reference_in_what_it_is_named_for(
     experiment: ModuleType, stripes: Dataset
 ) -> None:
     kinds = experiment.kinds_of(experiment.Sizes(), stripes)
-    main, short = kinds.pop("VGG16"), kinds.pop("VGG16, as it is")
-    assert main == short._replace(recipe=replace(short.recipe, epochs=main.recipe.epochs))
-    assert main.recipe.epochs > short.recipe.epochs
+    main, short = kinds.pop("VGG16"), kinds.pop("VGG16 of half the width")
     vgg = short.model
+    assert main == short._replace(
+        model=replace(vgg, width=2 * vgg.width), recipe=replace(short.recipe, epochs=main.recipe.epochs)
+    )
+    assert main.recipe.epochs > short.recipe.epochs
     assert kinds["without batch norm"] == short._replace(model=replace(vgg, batch_norm=False))
     assert kinds["without augmentation"] == short._replace(augment=None)
     assert kinds["at a constant rate"].recipe.schedule == "constant"
-    assert kinds["at twice the width"] == short._replace(model=replace(vgg, width=0.25))
+    assert kinds["at twice the width"] == short._replace(model=main.model)
     assert kinds["VGG11"] == short._replace(model=replace(vgg, depth=11))
     assert isinstance(kinds["MLP"].model, MLP)
     assert kinds["MLP"].recipe == short.recipe
@@ -111,14 +113,22 @@ def test_claims_judge_every_seed_and_beside_the_same_seeds(experiment: ModuleTyp
     assert claims["VGG16: test accuracy of at least 90 %"].verdict == "fails"
     assert claims["VGG16: training of one seed, two at a time"].measured == 30
     assert claims["VGG16: test accuracy"].measured == pytest.approx(90.5)
-    accuracies = {"VGG16": np.ones(3), "VGG16, as it is": np.array([80.0, 82, 84]), "VGG11": np.array([79.0, 80, 81])}
+    accuracies = {
+        "VGG16": np.ones(3),
+        "VGG16 of half the width": np.array([80.0, 82, 84]),
+        "VGG11": np.array([79.0, 80, 81]),
+    }
     found = {claim.name: claim for claim in experiment.claims_of_ingredients(accuracies)}
-    assert found["shorter: VGG16, as it is above VGG11: test accuracy"].measured == pytest.approx(2)
+    assert found["shorter: VGG16 of half the width above VGG11: test accuracy"].measured == pytest.approx(2)
     assert not any("above VGG16" in name for name in found)
 
 
 def test_the_figures_tell_what_they_show(experiment: ModuleType, stripes: Dataset) -> None:
-    accuracies = {"VGG16": np.ones(3), "VGG16, as it is": np.array([80.0, 82, 84]), "VGG11": np.array([79.0, 80, 81])}
+    accuracies = {
+        "VGG16": np.ones(3),
+        "VGG16 of half the width": np.array([80.0, 82, 84]),
+        "VGG11": np.array([79.0, 80, 81]),
+    }
     confusion = np.array([[91.0, 9], [12, 88]])
     figure = experiment.draw(history([[50, 20, 9]] * 3), (2, 4), accuracies, confusion, ("cat", "dog"))
     assert {"train", "valid", "test"} <= labels(figure)
