@@ -20,7 +20,7 @@ from mlpjax.train import epoch_order
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 RESULTS = sorted((BENCHMARKS / "results").glob("*.json"))
-MEASURING = ("roofline", "against_peers", "jit_speed", "scaling", "landscape", "images")
+MEASURING = ("roofline", "against_peers", "jit_speed", "scaling", "landscape", "images", "convolution")
 
 
 @pytest.fixture(autouse=True)
@@ -297,6 +297,33 @@ def test_every_benchmark_asks_for_what_was_wanted(
     assert (memory["MNIST"].wanted, memory["MNIST"].relation, memory["MNIST"].met) == (2.0, "at most", True)
     wanted = [(row.relation, row.wanted, row.met) for row in rows(images)]
     assert wanted == [(at_least, 0.9, False), (at_least, 1.5, True), (at_least, 10.0, True)] * 2
+
+
+def test_convolutions_are_set_against_the_better_form_of_every_peer() -> None:
+    convolution = importlib.import_module("convolution")
+    rates = {convolution.OURS: 320.0, convolution.WHOLE: 200.0, convolution.ALONE: 160.0, convolution.PLAIN: 100.0}
+    rates |= {"PyTorch": 300.0, "PyTorch, a process a core": 340.0, "PyTorch, bfloat16": 500.0}
+    first, *others = convolution.rows({name: [value] for name, value in rates.items()})
+    assert (first.ours, first.peer, first.wanted, first.met) == (320, 340, 1.0, False)
+    assert [row.peer for row in others] == [500, 100, 200, 160]
+    without = {name: [value] for name, value in rates.items() if "PyTorch" not in name}
+    assert [row.peer for row in convolution.rows(without)] == [100, 200, 160]
+
+
+def test_the_peers_train_the_network_that_mlpjax_does() -> None:
+    convolution, plain = map(importlib.import_module, ("convolution", "convolution_jax"))
+    images = jax.ShapeDtypeStruct((1, convolution.SIDE, convolution.SIDE, 3), jax.numpy.float32)
+    ours = jax.eval_shape(convolution.MODEL.init, jax.random.key(0), images)
+    network = plain.Network(convolution.WIDTH, convolution.CLASSES)
+    theirs = jax.eval_shape(network.init, jax.random.key(0), images)
+    shapes = [leaf.shape for leaf in jax.tree.leaves(ours.params)]
+    assert [leaf.shape for leaf in jax.tree.leaves(theirs["params"])] == shapes
+    torch = pytest.importorskip("torch")
+    theirs = importlib.import_module("convolution_torch").network(
+        convolution.WIDTH, convolution.CLASSES, convolution.SIDE
+    )
+    assert isinstance(theirs, torch.nn.Sequential)
+    assert sum(leaf.numel() for leaf in theirs.parameters()) == sum(np.prod(shape) for shape in shapes)
 
 
 def images_measured(images: ModuleType) -> dict[str, Any]:

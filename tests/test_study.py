@@ -16,7 +16,7 @@ import pytest
 from conftest import COMPILED_FAST
 from PIL import Image
 
-from mlpjax import MLP, Deformation, Recipe, augmented, lift, load, make_task, train_many
+from mlpjax import MLP, Deformation, Recipe, augmented, findings, lift, load, make_task, train_many
 from mlpjax.cli import main
 from mlpjax.data import LOADERS, Dataset, Split
 from mlpjax.plumbing.identity import plain
@@ -237,38 +237,17 @@ def test_a_vgg_is_studied_on_a_folder_of_pictures(tmp_path, capsys, monkeypatch)
     assert {path.stem for path in (tmp_path / "run" / "figures").iterdir()} >= {*names}
 
 
-def test_training_examples_are_deformed_where_that_is_asked(tmp_path):
+def test_training_examples_are_deformed_where_that_is_asked(tmp_path, monkeypatch):
     """The same networks as those of `train_many` on the augmented task."""
+    monkeypatch.setattr(findings, "FINDINGS", [])
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 255, (40, 6, 5), np.uint8), np.arange(40) % 2
     np.savez(tmp_path / "images.npz", x=x, y=y)
     model, recipe = MLP((30, 3, 2)), Recipe(epochs=3, batch_size=10, learning_rate=0.05)
-    options = [
-        "--data",
-        f"npz:{tmp_path / 'images.npz'}",
-        "--widths",
-        "30",
-        "3",
-        "2",
-        "--epochs",
-        "3",
-        "--batch-size",
-        "10",
-    ]
-    options += [
-        "--learning-rate",
-        "0.05",
-        "--seeds",
-        "2",
-        "--controls",
-        "0",
-        "--grid",
-        "3",
-        "--rotation",
-        "40",
-        "--flip",
-    ]
-    main(["study", *options, "--out", str(tmp_path / "run")])
+    options = (
+        "--widths 30 3 2 --epochs 3 --batch-size 10 --learning-rate 0.05 --seeds 2 --controls 0 --rotation 40 --flip"
+    )
+    main(["study", "--data", f"npz:{tmp_path / 'images.npz'}", *options.split(), "--out", str(tmp_path / "run")])
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     deformation = Deformation(rotation=40, flip=True)
     expected = train_many(

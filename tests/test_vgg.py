@@ -14,7 +14,7 @@ from mlpjax.errors import UserError
 from mlpjax.plumbing.runs import Checkpoints
 from mlpjax.recipe import Recipe
 from mlpjax.seeds import train_many
-from mlpjax.vgg import VGG
+from mlpjax.vgg import BLOCKS, VGG
 
 PUBLISHED = {11: 132_863_336, 13: 133_047_848, 16: 138_357_544, 19: 143_667_240}
 NORMALISED = {11: 132_868_840, 13: 133_053_736, 16: 138_365_992, 19: 143_678_248}
@@ -67,6 +67,7 @@ def test_outputs_are_those_of_convolutions_by_hand() -> None:
 
 def test_many_are_trained_with_statistics_of_their_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Interrupted and gone on with, they have the same parameters and statistics, bit for bit."""
+    monkeypatch.setitem(BLOCKS, 11, (1, 1, 0, 0, 0))  # two convolutions of the eight compile in a fifth of the time
     rng = np.random.default_rng(0)
     y = np.arange(16) % 2
     x = (rng.integers(0, 100, (16, 32, 32)) + 100 * y[:, None, None]).astype(np.uint8)  # in grey
