@@ -142,7 +142,7 @@ class First(NamedTuple):
 
 
 QUICK, QUICK_SIDE = 400, 32
-QUICK_SIZES = Sizes(11, 1 / 16, 4, 4, 4, (8,), (11, 1 / 32), (WITHOUT_NORM, PERCEPTRON))
+QUICK_SIZES = Sizes(11, 1 / 16, 4, 4, 4, (8,), (11, 1 / 32), (PERCEPTRON,))
 
 
 def load_photographs(spec: str, tables: Path) -> Dataset:

@@ -413,7 +413,7 @@ def test_committed_results_keep_the_contract(file: Path, common: ModuleType) -> 
     results = json.loads(file.read_bytes())
     check_contract(common, results, file.stem)
     assert not results["quick"], f"{file.name} is of a quick run"
-    fewer = {"mnist5k": 5_000, "generated pictures": 5_000}
+    fewer = {"mnist5k": 5_000, "generated pictures": 5_000, "random images": 2_048}
     assert results["config"]["examples"] == fewer.get(results["data"], common.EXAMPLES)
 
 
