@@ -44,6 +44,7 @@ from mlpjax import (
     Deformation,
     Files,
     Recipe,
+    Split,
     Trained,
     UserError,
     augmented,
@@ -56,6 +57,7 @@ from mlpjax import (
 from mlpjax.claims import Claim, Needs, run_experiment
 from mlpjax.data.entries import list_files
 from mlpjax.findings.mistakes import draw_mistakes
+from mlpjax.findings.subject import in_batches
 from mlpjax.labels import confusion_matrix, votes
 from mlpjax.report.figures import BLUE, GREEN, STYLE, VERMILLION, png
 from mlpjax.stats import mean_band
@@ -217,13 +219,13 @@ def answers(kind: Kind, trained: Trained, dataset: Dataset) -> np.ndarray:
     """The class that every network gives each test photograph, [seeds, photographs]."""
     task = make_task(kind.model, kind.recipe, dataset.train)
 
-    def ask(variables: Variables, x: jax.Array) -> jax.Array:
-        batches = x.reshape(-1, ASKED, *x.shape[1:])
-        return jax.lax.map(lambda batch: task.predict(variables, task.prepare(batch)).argmax(axis=-1), batches).ravel()
+    def ask(variables: Variables, test: Split) -> jax.Array:
+        answered: jax.Array = in_batches(
+            lambda rows: task.predict(variables, task.prepare(rows.x)).argmax(axis=-1), test, ASKED
+        )
+        return answered
 
-    x = np.asarray(dataset.test.x)
-    filled = x[np.arange(len(x) + -len(x) % ASKED) % len(x)]
-    return np.asarray(map_seeds(ask, trained.variables, filled))[:, : len(x)]
+    return np.asarray(map_seeds(ask, trained.variables, dataset.test))
 
 
 def first_losses(dataset: Dataset, depth: int, width: float) -> First:
