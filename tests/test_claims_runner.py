@@ -200,3 +200,17 @@ def test_without_full_mnist_an_experiment_is_skipped_by_name(
     assert error.startswith("skipped: digits ") and error.count("\n") == 1
     assert "--data idx:DIR" in error and "--data tfds:mnist" in error
     assert not (tmp_path / "out").exists()
+
+
+def test_an_interrupt_is_one_line_and_exit_code_130(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("signal.signal", lambda number, handler: None)
+
+    def body(*_arguments: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as exit_:
+        run_experiment("stopped", "Never done.", body, 2, 2, ["--out", str(tmp_path)])
+    assert (exit_.value.code, capsys.readouterr().err) == (130, "\ninterrupted\n")
+    assert not list(tmp_path.iterdir())

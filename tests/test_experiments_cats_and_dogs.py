@@ -75,14 +75,13 @@ def test_every_kind_differs_from_the_reference_in_what_it_is_named_for(
     kinds = experiment.kinds_of(experiment.Sizes(), stripes)
     main, short = kinds.pop("VGG16"), kinds.pop("VGG16 of half the width")
     vgg = short.model
-    assert main == short._replace(
-        model=replace(vgg, width=2 * vgg.width), recipe=replace(short.recipe, epochs=main.recipe.epochs)
-    )
+    longer = replace(short.recipe, epochs=main.recipe.epochs, eval_every=main.recipe.eval_every)
+    assert main == short._replace(model=replace(vgg, width=2 * vgg.width), recipe=longer)
     assert main.recipe.epochs > short.recipe.epochs
     assert kinds["without batch norm"] == short._replace(model=replace(vgg, batch_norm=False))
     assert kinds["without augmentation"] == short._replace(augment=None)
     assert kinds["at a constant rate"].recipe.schedule == "constant"
-    assert kinds["at twice the width"] == short._replace(model=main.model)
+    assert kinds["at a quarter of the width"] == short._replace(model=replace(vgg, width=vgg.width / 2))
     assert kinds["VGG11"] == short._replace(model=replace(vgg, depth=11))
     assert isinstance(kinds["MLP"].model, MLP)
     assert kinds["MLP"].recipe == short.recipe

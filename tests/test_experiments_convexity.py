@@ -141,6 +141,7 @@ def test_an_odd_seed_has_no_partner(experiment: ModuleType, tmp_path: Path) -> N
         experiment.settle(load("mnist5k").train, 3, 5, tmp_path)
 
 
+@pytest.mark.slow
 def test_small_problems_settle(experiment: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     problems = small(experiment)
     monkeypatch.setattr(experiment, "make_problems", lambda digits: problems)

@@ -58,6 +58,7 @@ def test_descent_steps_are_those_of_the_rule(experiment: ModuleType) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_few_networks_settle(experiment: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(experiment, "EXAMPLES", 40)
 

@@ -128,6 +128,7 @@ def test_a_minimum_that_no_seed_finds_keeps_its_rows(spurious: ModuleType) -> No
     assert {claim.cells()[2] for claim in claims} == {"no seed is left"}
 
 
+@pytest.mark.slow
 def test_experiment_keeps_the_contract(spurious: ModuleType, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(spurious, "TEACHERS", (7,))
     arguments = ["--seeds", "12", "--out", str(tmp_path)]  # seed 8 ends in a spurious minimum

@@ -61,6 +61,7 @@ def results(xor: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dict:
     return json.loads((out / "results.json").read_text())
 
 
+@pytest.mark.slow
 def test_experiment_keeps_the_contract(results: dict) -> None:
     claims = {claim["name"]: claim for claim in results["claims"]}
     for name in ("targets 0 and 1", "targets 0.1 and 0.9"):

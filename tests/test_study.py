@@ -337,11 +337,11 @@ def test_a_killed_and_an_interrupted_study_find_what_an_undisturbed_one_finds(tm
     assert_same_figures(out, undisturbed)
 
 
-@pytest.mark.parametrize("kills", [4, pytest.param(100, marks=pytest.mark.slow)])
-def test_a_study_killed_at_random_moments_finds_what_an_undisturbed_one_finds(tmp_path, undisturbed, kills):
+@pytest.mark.slow
+def test_a_study_killed_at_random_moments_finds_what_an_undisturbed_one_finds(tmp_path, undisturbed):
     """SIGKILLs in the start, the compilation, the training, a checkpoint or the report, as it happens."""
     out, log, rng = tmp_path / "disturbed", tmp_path / "log", np.random.default_rng(0)
-    for _ in range(kills):
+    for _ in range(100):
         killed = start(out, log)
         time.sleep(rng.uniform(1, 12))
         killed.kill()
@@ -360,7 +360,8 @@ def start_together(out: Path, count: int) -> list[subprocess.Popen]:
     return [start(out, out.with_suffix(f".{index}.log"), *options, index) for index in range(count)]
 
 
-@pytest.mark.parametrize(("count", "killed"), [(2, 1), pytest.param(4, 0, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("count", "killed"), [(2, 1), (4, 0)])
 def test_processes_that_lose_one_say_so_and_find_together_what_one_finds_alone(tmp_path, undisturbed, count, killed):
     out = tmp_path / "run"
     processes = start_together(out, count)

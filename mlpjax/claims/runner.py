@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -62,8 +63,8 @@ def run_experiment(
     """Run `python experiments/NAME.py [--seeds N] [--quick] [--out DIR]`: parse, run, print and write.
 
     Prints the verdicts, and writes `DIR/results.json` and the values of every seed, `DIR/values.parquet`. A user's
-    error ends in one line and exit code 2; where the data is needed and not given, that is said in one line and the
-    exit code is `SKIPPED`.
+    error ends in one line and exit code 2, Ctrl-C in one and 130; where the data is needed and not given, that is said
+    in one line and the exit code is `SKIPPED`.
 
     Args:
         name: of the experiment, that of its file.
@@ -116,6 +117,10 @@ def run_experiment(
     except (UserError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C does not wait for JAX to clear up
+        sys.stderr.write("\ninterrupted\n")
+        raise SystemExit(130) from None
 
 
 def write_results(

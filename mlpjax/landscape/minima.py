@@ -282,9 +282,10 @@ def classify(
 
     with the Newton step p = -H^+ g: the curvature must stay nearly the same all the way to the stationary point. That
     leaves out those that vanish there, as at the bottom of x^4, which a method can only approach. A point runs away
-    where flat directions have a slope beyond rounding, |v_i . g| > 1e-3 `gradient_norm`, and the length of the Newton
-    step along these, (sum_i (v_i . g / lambda_i)^2)^1/2, is above max(1, ||theta||) / 200: the end of the slope, if it
-    has one, is not near. The step is 1 for e^-x wherever x is, x / 2 for 1 / x, but 1e-4 at the bottom of x^4. A point
+    where flat directions have a slope beyond rounding, |v_i . g| > max(1e-3 `gradient_norm`, eps max_i |lambda_i|
+    max(1, ||theta||)) with eps of the numbers' kind, and the length of the Newton step along these,
+    (sum_i (v_i . g / lambda_i)^2)^1/2, is above max(1, ||theta||) / 200: the end of the slope, if it has one, is not
+    near. The step is 1 for e^-x wherever x is, x / 2 for 1 / x, but 1e-4 at the bottom of x^4. A point
     that is not stationary runs away where besides ||theta|| > 100, the Newton step along all other directions is below
     ||theta|| / 200, and the loss falls all the way (at 1/4, 1/2 and 1 of it) as far again as ||theta|| downhill in the
     flat directions.
@@ -340,9 +341,10 @@ def classify(
     kink = sides.kink > jnp.maximum(BESIDE * jnp.max(jnp.abs(values)), KINK)
 
     is_flat = jnp.abs(values) <= uncertainty
-    sloping = is_flat & (jnp.abs(slopes) > RESOLVED * gradient_norm)
-    drift = jnp.linalg.norm(jnp.where(sloping, slopes / jnp.where(sloping, values, 1), 0))
     length, distance = jnp.linalg.norm(theta), jnp.linalg.norm(newton.step)
+    rounding = float(jnp.finfo(theta.dtype).eps) * jnp.max(jnp.abs(values)) * jnp.maximum(1, length)
+    sloping = is_flat & (jnp.abs(slopes) > jnp.maximum(RESOLVED * gradient_norm, rounding))
+    drift = jnp.linalg.norm(jnp.where(sloping, slopes / jnp.where(sloping, values, 1), 0))
     runs = drift > FAR * jnp.maximum(1, length)
     downhill = vectors @ jnp.where(newton.curved, 0, -slopes)
     downhill = downhill * (length / jnp.maximum(jnp.linalg.norm(downhill), float(jnp.finfo(theta.dtype).tiny)))
