@@ -1,6 +1,7 @@
 """The command `mlpjax`: help and version at once; the rest in `commands`, whose imports take seconds."""
 
 import argparse
+import gc
 import os
 import signal
 import sys
@@ -48,8 +49,11 @@ def _run(arguments: Sequence[str]) -> None:
     for name, line in COMMANDS.items():
         commands.add_parser(name, help=line)
     command = parser.parse_args(arguments[:1]).command
+    gc.disable()  # all that is imported stays: to look through it for garbage, now and later, takes a tenth of a start
     with _interrupts_end_at_once():
         from mlpjax.commands import run  # noqa: PLC0415
+    gc.freeze()
+    gc.enable()
     run(command, arguments[1:])
 
 

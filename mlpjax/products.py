@@ -13,6 +13,8 @@ PrecisionName = Literal["float32", "mixed"]
 PRECISIONS = get_args(PrecisionName)
 TINY = 64
 """Weights of a layer that is multiplied out term by term: a call to a matrix product would take longer."""
+TERMS = 16
+"""Terms of such a product that are written out one by one. More are the sum of an axis: as fast, and compiled sooner."""
 
 
 def exact(x: Float[Array, "batch inputs"], w: Float[Array, "inputs outputs"]) -> Float[Array, "batch outputs"]:
@@ -45,6 +47,8 @@ def make_product(precision: PrecisionName) -> LayerProduct:
         return jax.lax.dot_general(a, b, (((axes[0],), (axes[1],)), ((), ())), preferred_element_type=kind)
 
     def term_by_term(a: Array, b: Array) -> Array:
+        if b.shape[0] > TERMS:
+            return (a[:, :, None] * b[None]).sum(axis=1)
         terms = [a[:, k, None] * b[None, k] for k in range(b.shape[0])]
         return sum(terms[1:], terms[0])
 
