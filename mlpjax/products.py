@@ -14,7 +14,7 @@ PRECISIONS = get_args(PrecisionName)
 TINY = 64
 """Weights of a layer that is multiplied out term by term: a call to a matrix product would take longer."""
 TERMS = 16
-"""Terms of such a product that are written out one by one. More are the sum of an axis: as fast, and compiled sooner."""
+"""Terms of such a product that are written out. More are the sum of an axis: as fast, and compiled sooner."""
 
 
 def exact(x: Float[Array, "batch inputs"], w: Float[Array, "inputs outputs"]) -> Float[Array, "batch outputs"]:

@@ -8,7 +8,8 @@ import pytest
 from mlpjax.models import MLP
 from mlpjax.products import exact, make_product
 
-SHAPES = [(4, 2, 2), (4, 2, 1), (20, 2, 3), (3, 20, 2), (100, 2, 3), (7, 30, 20), (1, 5, 40)]  # batch, inputs, outputs; by terms or not
+SHAPES = [(4, 2, 2), (4, 2, 1), (20, 2, 3), (3, 20, 2), (100, 2, 3), (7, 30, 20), (1, 5, 40)]
+# batch, inputs, outputs; term by term or not
 
 
 def draw(batch, inputs, outputs, networks=()):
