@@ -31,7 +31,7 @@ COMPILED_FAST = " ".join(flag for flag in os.environ["XLA_FLAGS"].split() if "de
 # takes longer than what is computed, so little is done for speed; where that is wrong, there is `optimised`.
 for name, value in {
     "jax_compilation_cache_dir": str(Path(__file__).parent.parent / ".pytest_cache" / "compiled"),
-    "jax_persistent_cache_min_compile_time_secs": 0.0,
+    "jax_persistent_cache_min_compile_time_secs": 0.1,
     "jax_persistent_cache_min_entry_size_bytes": 0,
     "jax_disable_most_optimizations": True,
 }.items():
