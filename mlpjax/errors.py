@@ -25,6 +25,7 @@ def require_choice(field: str, value: str, choices: Iterable[str]) -> None:
     choices = sorted(choices)
     if value in choices:
         return
-    near = difflib.get_close_matches(value, choices, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    lower = {choice.lower(): choice for choice in choices}
+    near = difflib.get_close_matches(value.lower(), lower, n=1)
+    hint = f"did you mean {lower[near[0]]!r}? " if near else ""
     raise UserError(f"unknown {field} {value!r}: {hint}choose from {', '.join(choices)}")

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from numbers import Integral
+from typing import Any, Literal, TypeAlias, get_args
 
 import jax
 import jax.numpy as jnp
@@ -92,19 +93,22 @@ class Recipe:
                 "clip: is for the optimizers with a name; put optax.clip_by_global_norm into your own chain"
             )
         _require("learning_rate", self.learning_rate, above=True)
-        _require("momentum", self.momentum, high=1)
-        _require("weight_decay", self.weight_decay)
         _require("ridge", self.ridge)
         _require("lasso", self.lasso)
-        _require("clip", self.clip, above=True)
         _require("label_smoothing", self.label_smoothing, high=1)
-        _require("batch_size", self.batch_size, low=1)
-        _require("microbatch", self.microbatch, low=1)
+        if self.momentum is not None:
+            _require("momentum", self.momentum, high=1)
+        if self.weight_decay is not None:
+            _require("weight_decay", self.weight_decay)
+        if self.clip is not None:
+            _require("clip", self.clip, above=True)
+        for field in ("batch_size", "microbatch", "sample_size"):
+            if getattr(self, field) is not None:
+                _require_count(field, getattr(self, field))
+        _require_count("epochs", self.epochs)
+        _require_count("eval_every", self.eval_every)
         if self.microbatch is not None and (self.batch_size is None or self.batch_size % self.microbatch):
             raise UserError(f"microbatch {self.microbatch}: must divide batch_size, {self.batch_size}")
-        _require("epochs", self.epochs, low=1)
-        _require("eval_every", self.eval_every, low=1)
-        _require("sample_size", self.sample_size, low=1)
         if self.epochs % self.eval_every:
             raise UserError(f"eval_every {self.eval_every}: must divide epochs, {self.epochs}")
         if not loss.smooths and not is_zero(self.label_smoothing):
@@ -117,13 +121,21 @@ class Recipe:
         return self.epochs // self.eval_every
 
 
-def _require(field: str, value: Number | None, low: int = 0, high: Number = math.inf, above: bool = False) -> None:
-    """Refuse a plain number outside [low, high) or, with `above`, (low, high); traced scalars pass."""
-    if not isinstance(value, int | float):
-        return
-    if not (value > low if above else value >= low) or not value < high:
-        limits = f"{'above' if above else 'at least'} {low}" + (f" and below {high}" if high < math.inf else "")
+def _require(field: str, value: Any, high: Number = math.inf, above: bool = False) -> None:
+    """Refuse what is no number in [0, high) or, with `above`, (0, high); traced scalars pass."""
+    if value is None or isinstance(value, str):
+        raise UserError(f"{field} {value!r}: give a number")
+    if isinstance(value, int | float) and not (0 < value < high if above else 0 <= value < high):
+        limits = f"{'above' if above else 'at least'} 0" + (f" and below {high}" if high < math.inf else "")
         raise UserError(f"{field} {value}: must be {limits}")
+
+
+def _require_count(field: str, value: Any) -> None:
+    """Refuse what is no whole number above 0."""
+    if not isinstance(value, Integral):
+        raise UserError(f"{field} {value!r}: give a whole number")
+    if value < 1:
+        raise UserError(f"{field} {value}: must be at least 1")
 
 
 def make_schedule(recipe: Recipe, steps: int) -> optax.Schedule:

@@ -1,7 +1,8 @@
 """Training from many seeds: what sets the networks of a study apart, and what became of them."""
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from numbers import Integral
 from typing import Any, NamedTuple, TypeAlias, get_args, get_type_hints
 
 import jax
@@ -67,8 +68,12 @@ def make_members(
     Raises:
         UserError: an unknown key, a negative seed, or a sweep with another length than `seeds`.
     """
+    if isinstance(freeze, str):
+        raise UserError(f"freeze {freeze!r}: give a tuple of names, such as ({freeze!r},)")
     for name in freeze:
         require_choice("freeze", name, Keys._fields)
+    if not all(isinstance(seed, Integral) for seed in seeds):
+        raise UserError("seeds: give whole numbers")
     if not seeds or min(seeds) < 0 or max(seeds) >= 2**31:
         raise UserError("seeds: give at least one, each between 0 and 2^31 - 1")
     keys = _make_many_keys(jnp.asarray(seeds, jnp.int32))
@@ -285,6 +290,8 @@ def train_many(
         (3, 6)
     """
     require_usable(dataset)
+    if not isinstance(seeds, Iterable):
+        raise UserError(f"seeds {seeds}: give one for each network, such as range({seeds})")
     members = make_members(list(seeds), sweep, freeze)._replace(begin=_begin(start, len(seeds)), own=own)
     if own is not None and any(len(leaf) != len(seeds) for leaf in jax.tree.leaves(own)):
         raise UserError(f"own: give every array one row for each of the {len(seeds)} networks")

@@ -11,6 +11,8 @@ def test_the_nearest_choice_is_named():
         require_choice("pet", "catt", ["dog", "cat"])
     with pytest.raises(UserError, match=r"^unknown pet 'zebra': choose from cat, dog$"):
         require_choice("pet", "zebra", ["dog", "cat"])
+    with pytest.raises(UserError, match=r"^unknown pet 'DOG': did you mean 'dog'\?"):
+        require_choice("pet", "DOG", ["do", "dog"])
     require_choice("pet", "dog", ["dog", "cat"])
 
 

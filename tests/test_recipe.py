@@ -116,6 +116,10 @@ def test_bad_recipes_are_refused_by_name(arguments, said):
         ({"optimizer": "adams"}, "unknown optimizer 'adams'"),
         ({"loss": "cross_entrop"}, "unknown loss 'cross_entrop'"),
         ({"normalisation": "pixel"}, "unknown normalisation 'pixel'"),
+        ({"learning_rate": "0.1"}, "learning_rate '0.1': give a number"),
+        ({"ridge": None}, "ridge None: give a number"),
+        ({"epochs": 5.5}, "epochs 5.5: give a whole number"),
+        ({"batch_size": 12.0}, "batch_size 12.0: give a whole number"),
     ],
 )
 def test_what_is_of_no_such_type_is_refused_also_where_types_are_not_checked(monkeypatch, arguments, said):

@@ -5,6 +5,7 @@ import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -429,3 +430,18 @@ def test_a_pair_of_functions_is_a_model():
 def test_data_that_cannot_be_trained_on_are_refused(change, said):
     with pytest.raises(UserError, match=said):
         train_many(MODEL, RECIPE, dataclasses.replace(DATA, train=change(DATA.train)), range(2))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "dataset", "freeze", "said"),
+    [
+        (4, DATA, (), r"seeds 4: give one for each network, such as range\(4\)"),
+        ([0.5], DATA, (), "seeds: give whole numbers"),
+        ([0], DATA.train, (), "dataset: is Split; give what load or Dataset.from_arrays makes"),
+        ([0], DATA, "order", r"freeze 'order': give a tuple of names, such as \('order',\)"),
+    ],
+)
+def test_what_is_of_no_such_type_is_refused(seeds, dataset, freeze, said, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(UserError, match=said):
+        train_many(MODEL, RECIPE, dataset, seeds, freeze=freeze)

@@ -139,10 +139,12 @@ def require_usable(dataset: Dataset) -> None:
     """Refuse data that cannot be trained on.
 
     Raises:
-        UserError: naming the split and the first offending row: wrong rank or type, x and y of different
-            length, features that differ between splits, no train or no test rows, NaN or infinity, a label
+        UserError: what is no data set; or naming the split and the first offending row: wrong rank or type, x and y of
+            different length, features that differ between splits, no train or no test rows, NaN or infinity, a label
             outside the classes, all training rows of one class.
     """
+    if not isinstance(dataset, Dataset):
+        raise UserError(f"dataset: is {type(dataset).__name__}; give what load or Dataset.from_arrays makes")
     for part, split in (("train", dataset.train), ("valid", dataset.valid), ("test", dataset.test)):
         _refuse_bad(f"{dataset.name}, {part}", split, dataset.classes)
         if split.x.shape[1:] != dataset.train.x.shape[1:]:
