@@ -1,5 +1,6 @@
 """Strict mode for every test: shapes checked, no silent promotion, two devices, warnings are errors."""
 
+import functools
 import gc
 import importlib
 import importlib.util
@@ -14,12 +15,15 @@ os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusi
 os.environ["XLA_FLAGS"] += " --xla_cpu_parallel_codegen_split_count=1 --xla_force_host_platform_device_count=2"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the others only wait: nothing here is large
 
 import jax
+import jaxtyping
 import numpy as np
 import optax
 import pytest
 from beartype import beartype
+from jax._src.interpreters import mlir
 from jaxtyping import install_import_hook
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -34,9 +38,12 @@ for name, value in {
     "jax_persistent_cache_min_compile_time_secs": 0.1,
     "jax_persistent_cache_min_entry_size_bytes": 0,
     "jax_disable_most_optimizations": True,
+    "jax_traceback_in_locations_limit": 0,
 }.items():
     os.environ[name.upper()] = str(value)
     jax.config.update(name, value)
+# JAX makes a compiler's context anew for each program: a quarter of the time that a small one takes.
+mlir.make_ir_context = functools.cache(mlir.make_ir_context)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 # optax itself raises a float to an integer count in Adam and multiplies one by a bool in the one-cycle schedule.
@@ -106,6 +113,14 @@ def forgotten() -> Any:
     """What a file traced is forgotten after it: gigabytes that no other file needs, and that slow Python down."""
     yield
     forget()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def shapes_are_checked(request: Any) -> Any:
+    """But where experiments run, which is a tenth faster: what they call has its own tests."""
+    jaxtyping.config.update("jaxtyping_disable", "test_experiments_" in request.module.__name__)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="module")

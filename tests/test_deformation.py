@@ -19,7 +19,7 @@ ALL = Deformation(shift=2, rotation=30, stretch=0.2, elastic=8, smoothness=2)
 
 
 def test_nothing_deforms_nothing() -> None:
-    np.testing.assert_allclose(Deformation()(KEY, IMAGES), IMAGES, atol=1e-6)
+    np.testing.assert_allclose(jax.jit(Deformation())(KEY, IMAGES), IMAGES, atol=1e-6)
 
 
 @settings(max_examples=20, deadline=None)
@@ -50,7 +50,7 @@ def test_an_affine_deformation_is_that_of_scipy() -> None:
     np.testing.assert_allclose(at[:, 4, 4], [4 + 2 * s_row, 4 + 2 * s_column], atol=1e-5)
     image = np.random.default_rng(1).random((9, 9)).astype(np.float32)
     expected = scipy.ndimage.affine_transform(image, matrix, at[:, 0, 0], order=1, mode="grid-constant")
-    np.testing.assert_allclose(interpolate(jnp.asarray(image)[None], jnp.asarray(at)[:, None])[0], expected, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(interpolate)(image[None], at[:, None])[0], expected, atol=1e-5)
 
 
 def test_elastic_displacements_are_noise_smoothed_by_scipy_s_gaussian() -> None:
@@ -105,7 +105,7 @@ def test_what_is_no_image_is_refused() -> None:
 
 
 def test_half_of_the_images_are_mirrored_and_nothing_else() -> None:
-    found = np.asarray(Deformation(flip=True)(KEY, jnp.stack([IMAGES[0]] * 400)))
+    found = np.asarray(jax.jit(Deformation(flip=True))(KEY, jnp.stack([IMAGES[0]] * 400)))
     image = np.asarray(IMAGES[0])
     as_is, mirrored = (np.isclose(found, other, atol=1e-5).all(axis=(1, 2)) for other in (image, image[:, ::-1]))
     assert (as_is ^ mirrored).all()

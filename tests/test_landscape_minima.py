@@ -104,7 +104,11 @@ def test_quadratic_with_flat_directions_counts_them(flat: int, seed: int) -> Non
 def test_rosenbrock_agrees_with_scipy(start: list[float]) -> None:
     polished, found = end(rosenbrock, np.array(start), radius=1.0)
     best = scipy.optimize.minimize(
-        rosenbrock, polished.params, jac=jax.grad(rosenbrock), hess=jax.hessian(rosenbrock), method="trust-exact"
+        rosenbrock,
+        polished.params,
+        jac=jax.jit(jax.grad(rosenbrock)),
+        hess=jax.jit(jax.hessian(rosenbrock)),
+        method="trust-exact",
     )
     np.testing.assert_allclose(polished.params, best.x, atol=1e-9)
     assert found.kind == Kind.MINIMUM

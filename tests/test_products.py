@@ -19,7 +19,7 @@ def draw(batch, inputs, outputs, networks=()):
 
 
 def gradients(product, x, w, d):
-    return jax.grad(lambda x, w: jnp.sum(product(x, w) * d), argnums=(0, 1))(x, w)
+    return jax.jit(jax.grad(lambda x, w: jnp.sum(product(x, w) * d), argnums=(0, 1)))(x, w)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -42,7 +42,7 @@ def test_hessian_vector_products_go_through(shape):
         return lambda w: jnp.sum(jnp.tanh(product(x, w)) ** 2)
 
     def hvp(product):
-        return jax.jvp(jax.grad(loss(product)), (w,), (v,))[1]
+        return jax.jit(lambda w, v: jax.jvp(jax.grad(loss(product)), (w,), (v,))[1])(w, v)
 
     np.testing.assert_allclose(hvp(make_product("float32")), hvp(exact), rtol=1e-4, atol=1e-4)
 

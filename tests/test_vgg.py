@@ -41,8 +41,8 @@ def test_the_course_calls_vgg16_what_is_vgg19() -> None:
 def test_outputs_are_those_of_convolutions_by_hand() -> None:
     model = VGG(11, 3, width=1 / 32)
     images = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype(np.float32)
-    variables = model.init(jax.random.key(1), jnp.asarray(images))
-    found, _ = model.apply(variables, jnp.asarray(images))
+    variables = jax.jit(model.init)(jax.random.key(1), jnp.asarray(images))
+    found, _ = jax.jit(model.apply)(variables, jnp.asarray(images))
     for image, outputs in zip(images, found, strict=True):
         x = image.astype(float)
         for layer in range(8):
@@ -122,8 +122,8 @@ def test_without_classes_it_is_the_body() -> None:
     """In VGG11 the eighth convolution is the last; its outputs, halved, are what the dense layers would be given."""
     images = jnp.asarray(np.random.default_rng(0).normal(size=(2, 64, 64, 3)), jnp.float32)
     body = VGG(11, width=1 / 32)
-    variables = body.init(jax.random.key(1), images)
-    outputs, _ = body.apply(variables, images)
+    variables = jax.jit(body.init)(jax.random.key(1), images)
+    outputs, _ = jax.jit(body.apply)(variables, images)
     assert outputs.shape == (2, 2 * 2 * 16)
     last = np.asarray(body.activations(variables, images)[-2])
     np.testing.assert_array_equal(outputs, last.reshape(2, 2, 2, 2, 2, 16).max(axis=(2, 4)).reshape(2, -1))
@@ -143,7 +143,7 @@ def test_dropout_and_scale_are_swept() -> None:
         variables = model.init(key, images)
         return model.apply(variables, images)[0], model.apply(variables, images, key)[0]
 
-    plain, trained = jax.vmap(outputs)(jnp.array([0.0, 1.0, 1.0]), jnp.array([0.0, 0.0, 0.5]))
+    plain, trained = jax.jit(jax.vmap(outputs))(jnp.array([0.0, 1.0, 1.0]), jnp.array([0.0, 0.0, 0.5]))
     assert not plain[0].any()
     np.testing.assert_array_equal(plain[1], plain[2])
     np.testing.assert_allclose(plain[1], trained[1], rtol=1e-5)

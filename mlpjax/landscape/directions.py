@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key, PyTree
@@ -21,6 +22,8 @@ Biases: TypeAlias = Literal["zero", "joint"]
 """What a filter-normalised direction does to biases: leaves them where they are, or counts them into the filters."""
 
 
+# Directions are often drawn outside of any program: as one, this compiles several times as fast as op by op.
+@jax.jit
 def random_normal(key: Key[Array, ""], params: PyTree) -> PyTree:
     """Draw a direction, d ~ N(0, I).
 
@@ -62,6 +65,13 @@ def filter_normalised(key: Key[Array, ""], params: PyTree, biases: Biases = "zer
     Source: Li et al., Visualizing the Loss Landscape of Neural Nets, arXiv:1712.09913, section 4.
     """
     require_choice("biases", biases, get_args(Biases))
+    direction = _filter_normalised(key, params, biases)
+    require_direction(direction)
+    return direction
+
+
+@partial(jax.jit, static_argnums=2)
+def _filter_normalised(key: Key[Array, ""], params: PyTree, biases: Biases) -> PyTree:
     paths, leaves = zip(*jax.tree_util.tree_flatten_with_path(params)[0], strict=True)
     noise, treedef = jax.tree.flatten(random_normal(key, params))
 
@@ -94,9 +104,7 @@ def filter_normalised(key: Key[Array, ""], params: PyTree, biases: Biases = "zer
         factor = own[owners[i]] / jnp.where(drawn[owners[i]] > 0, drawn[owners[i]], 1)
         return noise[i] * factor.reshape((1,) * (noise[i].ndim - 1) + factor.shape)
 
-    direction = jax.tree.unflatten(treedef, [scaled(i) for i in range(len(leaves))])
-    require_direction(direction)
-    return direction
+    return jax.tree.unflatten(treedef, [scaled(i) for i in range(len(leaves))])
 
 
 def cosine(a: PyTree, b: PyTree) -> Float[Array, ""]:
@@ -115,6 +123,11 @@ def cosine(a: PyTree, b: PyTree) -> Float[Array, ""]:
     require_same_form(a, b)
     require_direction(a)
     require_direction(b)
+    return _cosine(a, b)
+
+
+@jax.jit
+def _cosine(a: PyTree, b: PyTree) -> Float[Array, ""]:
     return optax.tree.vdot(a, b) / (optax.tree.norm(a) * optax.tree.norm(b))
 
 
@@ -134,15 +147,19 @@ def orthogonal(direction: PyTree, to: PyTree) -> PyTree:
     require_same_form(direction, to)
     require_direction(direction)
     require_direction(to)
+    rest, left, whole = _orthogonal(direction, to)
+    if known((left, whole)) and not left > 10 * np.finfo(whole.dtype).eps * whole:
+        raise UserError("two directions are parallel: they span a line and no plane; draw or choose another")
+    return rest
+
+
+@jax.jit
+def _orthogonal(direction: PyTree, to: PyTree) -> tuple[PyTree, Float[Array, ""], Float[Array, ""]]:
+    """What is left, its length, and that of the direction."""
     rest = direction
     for _ in range(2):  # the second time takes what rounding left
         rest = optax.tree.add_scale(rest, -optax.tree.vdot(to, rest) / optax.tree.vdot(to, to), to)
-    if known((direction, to)):
-        with jax.ensure_compile_time_eval():
-            left, whole = optax.tree.norm(rest), optax.tree.norm(direction)
-            if not bool(left > 10 * jnp.finfo(whole.dtype).eps * whole):
-                raise UserError("two directions are parallel: they span a line and no plane; draw or choose another")
-    return rest
+    return rest, optax.tree.norm(rest), optax.tree.norm(direction)
 
 
 class Plane(NamedTuple):
@@ -175,12 +192,17 @@ def through(a: PyTree, b: PyTree, c: PyTree) -> Plane:
     require_same_form(a, b)
     require_same_form(a, c)
     u, to_c = optax.tree.sub(b, a), optax.tree.sub(c, a)
-    v = orthogonal(to_c, u)
+    return Plane(a, *_span(u, to_c, orthogonal(to_c, u)))
+
+
+@jax.jit
+def _span(u: PyTree, to_c: PyTree, v: PyTree) -> tuple[PyTree, Float[Array, "3 2"]]:
+    """The axes of a plane, and the coordinates in it."""
     lengths = optax.tree.norm(u), optax.tree.norm(v)
     axes = stack(optax.tree.scale(1 / lengths[0], u), optax.tree.scale(1 / lengths[1], v))
     zero = jnp.zeros_like(lengths[0])
     along = optax.tree.vdot(u, to_c) / lengths[0]
-    return Plane(a, axes, jnp.stack([zero, zero, lengths[0], zero, along, lengths[1]]).reshape(3, 2))
+    return axes, jnp.stack([zero, zero, lengths[0], zero, along, lengths[1]]).reshape(3, 2)
 
 
 class Components(NamedTuple):
@@ -269,7 +291,6 @@ def require_direction(direction: PyTree) -> None:
     """
     if not known(direction):
         return
-    with jax.ensure_compile_time_eval():
-        length = float(optax.tree.norm(direction))
+    length = float(np.linalg.norm([np.linalg.norm(np.ravel(leaf)) for leaf in jax.tree.leaves(direction)]))
     if not 0 < length < float("inf"):
         raise UserError(f"a direction of length {length:g}: it must be positive and finite to lead anywhere")
