@@ -14,7 +14,7 @@ from mlpjax.errors import UserError
 
 COMMANDS = {
     "study": "Train one network from many seeds, look at the landscape they end in, and write a report.",
-    "widths": "Train networks of many widths, each from many seeds, and compare what they reach.",
+    "sweep": "Train networks at every setting of some fields, each from the same seeds, and compare what they reach.",
     "activations": "Draw every activation function with its derivative.",
 }
 """What each command does: the first line of its own help."""

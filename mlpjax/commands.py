@@ -15,15 +15,16 @@ from jaxtyping import AbstractArray
 from rich.console import Console
 from tyro.constructors import ConstructorRegistry, PrimitiveTypeInfo, StructConstructorSpec, StructTypeInfo
 
+from mlpjax.configuration import default_folder
 from mlpjax.errors import UserError
+from mlpjax.grid import GridSweep, run_sweep
 from mlpjax.plumbing.compilation import remember_compilations
 from mlpjax.plumbing.devices import use_all_cores
 from mlpjax.plumbing.files import write_atomically
 from mlpjax.plumbing.processes import ALONE, join
 from mlpjax.report import figures
-from mlpjax.study import Study, default_folder, run_study
+from mlpjax.study import Study, run_study
 from mlpjax.trackers import TrackerName
-from mlpjax.widths import WidthSweep, run_widths
 
 MODELS = ("mlp", "vgg")
 """What tyro calls the models of a study; the first where none is named."""
@@ -102,20 +103,21 @@ def study(
         run_study(config, folder, ["mlpjax", *sys.argv[1:]], console, group, track)
 
 
-def widths(
-    config: Annotated[WidthSweep, tyro.conf.arg(name="")],
+def sweep(
+    config: Annotated[GridSweep, tyro.conf.arg(name="")],
     out: Path | None = None,
 ) -> None:
-    """Train networks of many widths, each from many seeds, and compare what they reach.
+    """Train networks at every setting of some fields, each from the same seeds, and compare what they reach.
 
-    Every figure comes with its interval over seeds. Interrupt it whenever you like: the same command goes on where it
-    was. The run's folder holds summary.json, widths.parquet, config.json, figures/widths.png and checkpoints/.
+    --over FIELD VALUE VALUE ..., once for each field: any field of the network, the recipe or the data. Every figure
+    comes with its interval over seeds. Interrupt it whenever you like: the same command goes on where it was. The run's
+    folder holds report.html, summary.json, sweep.parquet, config.json, figures/ and checkpoints/.
 
     Args:
         config: what to do.
         out: The run's folder. None: one under runs/, named after the configuration.
     """
-    run_widths(config, out or default_folder("widths", config), ["mlpjax", *sys.argv[1:]], Console())
+    run_sweep(config, out or default_folder("sweep", config), ["mlpjax", *sys.argv[1:]], Console())
 
 
 def activations(out: Path = Path("activations.png")) -> None:
@@ -134,14 +136,14 @@ def activations(out: Path = Path("activations.png")) -> None:
     Console().print(f"Written to {out}", soft_wrap=True)
 
 
-_COMMANDS: dict[str, Callable[..., None]] = {"study": study, "widths": widths, "activations": activations}
+_COMMANDS: dict[str, Callable[..., None]] = {"study": study, "sweep": sweep, "activations": activations}
 
 
 def run(command: str, arguments: Sequence[str]) -> None:
     """Parse the arguments of a command, and do it."""
     use_all_cores()
     remember_compilations()
-    if command == "study" and not {*arguments} & {*MODELS, "-h", "--help"}:
+    if command in ("study", "sweep") and not {*arguments} & {*MODELS, "-h", "--help"}:
         arguments = [MODELS[0], *arguments]  # left to tyro, an option before and one after --widths cannot be the same
     try:
         tyro.cli(

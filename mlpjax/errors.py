@@ -12,7 +12,7 @@ class UserError(ValueError):
 
 
 def require_choice(field: str, value: str, choices: Iterable[str]) -> None:
-    """Refuse a `value` that is not among `choices`, naming the nearest one.
+    """Refuse a `value` that is not among `choices`, naming the nearest one, also by its initials (lr).
 
     Args:
         field: what the user was choosing, as the user knows it ("activation").
@@ -25,7 +25,8 @@ def require_choice(field: str, value: str, choices: Iterable[str]) -> None:
     choices = sorted(choices)
     if value in choices:
         return
-    lower = {choice.lower(): choice for choice in choices}
-    near = difflib.get_close_matches(value.lower(), lower, n=1)
-    hint = f"did you mean {lower[near[0]]!r}? " if near else ""
+    known = {choice.lower(): choice for choice in choices}
+    known |= {"".join(word[:1] for word in choice.split("_")): choice for choice in choices if "_" in choice}
+    near = difflib.get_close_matches(value.lower(), known, n=1)
+    hint = f"did you mean {known[near[0]]!r}? " if near else ""
     raise UserError(f"unknown {field} {value!r}: {hint}choose from {', '.join(choices)}")

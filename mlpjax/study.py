@@ -1,111 +1,58 @@
 """The main job: a configuration, trained seeds, what the landscape looks like, a report."""
 
 import dataclasses
-import hashlib
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 
 from mlpjax import findings
-from mlpjax.data import Dataset, Files, check, load
-from mlpjax.deformation import Deformation
+from mlpjax.configuration import Configuration
+from mlpjax.data import Dataset, check
 from mlpjax.diagnosis import exploded, lose_exploded
 from mlpjax.errors import UserError
 from mlpjax.findings.subject import Subject
 from mlpjax.history import summarise_group, tidy
-from mlpjax.models import MLP
 from mlpjax.plumbing.environment import environment
 from mlpjax.plumbing.identity import plain
 from mlpjax.plumbing.processes import ALONE, Group
 from mlpjax.plumbing.progress import progress_bar
 from mlpjax.plumbing.runs import RunFolder, open_run
 from mlpjax.plumbing.terminal import print_table, say_how_to_go_on
-from mlpjax.recipe import Recipe
 from mlpjax.report.figures import png, sample_sheet
 from mlpjax.report.page import Picture
 from mlpjax.report.study_page import study_page
 from mlpjax.report.tables import SUMMARY_HEADER, summary_rows
-from mlpjax.seeds import MakeTask, Trained, train_many
-from mlpjax.task import augmented, make_task
+from mlpjax.seeds import Trained, train_many
 from mlpjax.trackers import TrackerName, tracking
 from mlpjax.train import check_fit
-from mlpjax.vgg import VGG
 
 
 @dataclasses.dataclass(frozen=True)
-class Study:
+class Study(Configuration):
     """Train one network from many seeds, look at the landscape they end in, and write a report."""
 
-    data: str = "mnist5k"
-    """Data set: mnist5k, xor, mnist1d, idx:DIR (four idx files, such as full MNIST) or tfds:NAME; or files of your own:
-    folder:DIR (images, one folder a class; a zip or tar archive, too), csv:FILE (numbers, or names of images) or
-    npz:FILE (arrays x and y)."""
-    seeds: int = 64
-    """Networks that start at random, each from a seed of its own."""
-    first_seed: int = 0
-    """The first of these seeds; the others follow it."""
     controls: int = 4
     """Networks that start with all parameters zero, as a control group; 0 for none."""
-    freeze: tuple[Literal["init", "order", "dropout", "sample"], ...] = ()
-    """What chance decides alike for all seeds: init (weights), order (of examples), dropout, sample (of examples)."""
-    chunk: int | None = None
-    """Networks trained side by side on each core or device; None: as many as its cache holds. It changes the speed, not
-    the figures."""
     grid: int = 25
     """Points along each side of the loss surface; an odd number, so that the network is in the middle."""
-    model: MLP | VGG = dataclasses.field(default_factory=MLP)
-    recipe: Recipe = dataclasses.field(default_factory=Recipe)
-    deformation: Deformation = dataclasses.field(default_factory=Deformation)
-    files: Files = dataclasses.field(default_factory=Files)
 
     def __post_init__(self) -> None:
-        for field, low in (("seeds", 1), ("first_seed", 0), ("controls", 0), ("grid", 3)):
+        super().__post_init__()
+        for field, low in (("controls", 0), ("grid", 3)):
             if getattr(self, field) < low:
                 raise UserError(f"{field} {getattr(self, field)}: must be at least {low}")
         if self.grid % 2 == 0:
             raise UserError(f"grid {self.grid}: must be odd, to have the network in the middle; give {self.grid + 1}")
 
     @property
-    def random_seeds(self) -> range:
-        """The seeds of the networks that start at random."""
-        return range(self.first_seed, self.first_seed + self.seeds)
-
-    @property
     def control_seeds(self) -> range:
         """The seeds of the control group, the first of the same ones."""
         return range(self.first_seed, self.first_seed + self.controls)
-
-    @property
-    def make_task(self) -> MakeTask:
-        """Makes the task of one network: what it trains on is deformed, where that is asked for."""
-        if self.deformation == Deformation():
-            return make_task
-        return lambda *parts: augmented(make_task(*parts), self.deformation)
-
-    def fitted(self, dataset: Dataset) -> "Study":
-        """The study with what its network takes from the data: the classes of a VGG that has none given."""
-        if not isinstance(self.model, VGG) or self.model.classes is not None:
-            return self
-        outputs = 1 if self.recipe.loss == "binary_cross_entropy" else dataset.outputs
-        return dataclasses.replace(self, model=dataclasses.replace(self.model, classes=outputs))
-
-
-def default_folder(command: str, config: Any) -> Path:
-    """The run's folder where none is named: one for each configuration, so that the same command goes on.
-
-    Args:
-        command: "study" or "widths".
-        config: its configuration, a dataclass with a field `data`.
-    """
-    digest = hashlib.sha256(json.dumps(plain(config), sort_keys=True).encode()).hexdigest()
-    name = "".join(c if c.isalnum() or c == "-" else "-" for c in config.data).strip("-")
-    return Path("runs") / f"{command}-{name}-{digest[:8]}"
 
 
 def run_study(
@@ -133,7 +80,7 @@ def run_study(
         UserError: the data, the network or the folder cannot be used.
         KeyboardInterrupt: after saving what is done, and saying how to go on.
     """
-    dataset = load(study.data, **({} if study.files == Files() else {"files": study.files}))
+    dataset = study.load()
     study = study.fitted(dataset)
     check_fit(study.model, study.recipe, study.make_task(study.model, study.recipe, dataset.train), dataset)
     facts = check(dataset).table()

@@ -104,7 +104,7 @@ class Swept:
         return jax.tree.map(lambda *leaves: np.stack(leaves).reshape(*grid, *leaves[0].shape), *trees)
 
 
-class _Program(NamedTuple):
+class Program(NamedTuple):
     """Settings that one compiled program serves: they differ in numbers alone."""
 
     model: Any
@@ -115,6 +115,33 @@ class _Program(NamedTuple):
     """Of its settings."""
     numbers: dict[str, list[Any]]
     """The values of the fields that it takes as arguments, one a setting."""
+
+
+class Plan(NamedTuple):
+    """What a sweep will train."""
+
+    over: dict[str, list[Any]]
+    """The values of each field."""
+    settings: list[Setting]
+    """All settings, the last field changing fastest."""
+    programs: list[Program]
+    """In the order in which they are compiled and run, the networks with most parameters first."""
+
+
+def plan(
+    model: Model,
+    recipe: Recipe,
+    dataset: Dataset | Callable[..., Dataset],
+    over: Mapping[str, Sequence[Any] | Shaped[np.ndarray, " values"]],
+) -> Plan:
+    """What `sweep` would train with the same arguments; every setting is checked.
+
+    Raises:
+        UserError: a field or a value that cannot be used.
+    """
+    values = {name: [v.item() if isinstance(v, np.generic) else v for v in given] for name, given in over.items()}
+    settings = [dict(zip(values, choice, strict=True)) for choice in itertools.product(*values.values())]
+    return Plan(values, settings, _programs(model, recipe, dataset, values, settings))
 
 
 def sweep(
@@ -165,9 +192,20 @@ def sweep(
         >>> swept.final("test_accuracy").shape
         (2, 2, 3)
     """
-    values = {name: [v.item() if isinstance(v, np.generic) else v for v in given] for name, given in over.items()}
-    settings = [dict(zip(values, choice, strict=True)) for choice in itertools.product(*values.values())]
-    programs = _programs(model, recipe, dataset, values, settings)
+    return carry_out(plan(model, recipe, dataset, over), seeds, own, start, store, on_progress, **options)
+
+
+def carry_out(
+    planned: Plan,
+    seeds: Sequence[int],
+    own: PyTree = None,
+    start: PyTree = None,
+    store: Callable[[str], Store] | None = None,
+    on_progress: OnProgress = lambda done, total: None,
+    **options: Any,
+) -> Swept:
+    """Train what is planned; the arguments, the result and the errors are those of `sweep`."""
+    values, settings, programs = planned
     trained: dict[int, Trained] = {}
     total, before = sum(len(p.places) * len(seeds) * p.recipe.evaluations for p in programs), 0
     for program in programs:
@@ -203,12 +241,12 @@ def _programs(
     dataset: Dataset | Callable[..., Dataset],
     over: Mapping[str, list[Any]],
     settings: Sequence[Setting],
-) -> list[_Program]:
+) -> list[Program]:
     """What to compile, the networks with most parameters first; every setting is checked."""
     of_data = set(inspect.signature(dataset).parameters) if callable(dataset) else set()
     numbers = (numbers_of(model) | numbers_of(recipe)) - of_data
     _check(over, {**_hints(recipe), **_hints(model), **dict.fromkeys(of_data)})
-    programs: dict[str, _Program] = {}
+    programs: dict[str, Program] = {}
     made: dict[str, Dataset] = {}
     for place, setting in enumerate(settings):
         arguments = {field: value for field, value in setting.items() if field in of_data}
@@ -223,7 +261,7 @@ def _programs(
             if data not in made:
                 made[data] = dataset(**arguments) if callable(dataset) else dataset
             file_name = re.sub(r"[^\w.+]+", "-", name).strip("-") or "networks"
-            programs[name] = _Program(*own, made[data], file_name, [], {field: [] for field in swept})
+            programs[name] = Program(*own, made[data], file_name, [], {field: [] for field in swept})
         programs[name].places.append(place)
         for field, value in swept.items():
             programs[name].numbers[field].append(value)
@@ -277,6 +315,6 @@ def _column(field: str, values: Sequence[Any]) -> Float[np.ndarray, "settings ..
     return np.array([np.squeeze(value) for value in values], float)
 
 
-def _parameter_bytes(program: _Program) -> int:
+def _parameter_bytes(program: Program) -> int:
     x = jax.ShapeDtypeStruct((1, *program.dataset.train.x.shape[1:]), jnp.float32)
     return tree_bytes(jax.eval_shape(program.model.init, jax.random.key(0), x).params)

@@ -64,7 +64,7 @@ def test_commands_of_the_readme_are_understood(arguments, monkeypatch, tmp_path)
     ran = []
     monkeypatch.setattr("mlpjax.commands.join", lambda *place: contextlib.nullcontext(ALONE))
     monkeypatch.setattr("mlpjax.commands.run_study", lambda *_: ran.append("study"))
-    monkeypatch.setattr("mlpjax.commands.run_widths", lambda *_: ran.append("widths"))
+    monkeypatch.setattr("mlpjax.commands.run_sweep", lambda *_: ran.append("sweep"))
     cli.main(arguments)
     assert ran == [arguments[0]] * (arguments[0] != "activations")
 

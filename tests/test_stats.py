@@ -16,6 +16,7 @@ from mlpjax.stats import (
     difference,
     holm,
     jackknife,
+    lowest,
     mean_band,
     mean_ci,
     mean_quantile,
@@ -215,3 +216,32 @@ def test_bands_of_a_figure() -> None:
     low, mean, high = mean_band(values)
     assert (low[0], high[0]) == mean_ci(values[:, 0])
     assert (low[2], mean[2], high[2]) == (7.0, 7.0, 7.0)
+
+
+def test_of_two_settings_the_doubt_is_the_paired_t_tests():
+    rng = np.random.default_rng(0)
+    for seeds in (3, 8, 30):
+        pair = rng.normal(size=(2, seeds)) + rng.normal(size=seeds)[None] * 5
+        place, doubt = lowest(pair)
+        assert place == pair.mean(axis=1).argmin()
+        wanted = scipy.stats.ttest_rel(pair[place], pair[1 - place], alternative="greater").pvalue
+        np.testing.assert_allclose(doubt, 1 - wanted if wanted > 0.5 else wanted, atol=0.01)
+
+
+def test_the_doubt_of_many_settings_is_as_large_as_its_meaning():
+    """Of normal settings with means drawn at random, the one that looks lowest is not so as often as the doubt says."""
+    rng = np.random.default_rng(1)
+    doubts, wrong = [], []
+    for _ in range(400):
+        truth = rng.normal(size=6)
+        found = lowest(truth[:, None] + rng.normal(scale=1.5, size=(6, 12)))
+        doubts.append(found.doubt)
+        wrong.append(found.place != truth.argmin())
+    assert abs(np.mean(doubts) - np.mean(wrong)) < 0.08
+
+
+def test_one_setting_is_lowest_and_one_seed_leaves_the_doubt_open():
+    assert lowest(np.arange(4.0)[None]) == (0, 0.0)
+    assert lowest(np.array([[2.0], [1.0]])) == (1, None)
+    with pytest.raises(ValueError, match="not finite"):
+        lowest(np.array([[1.0, np.nan]]))

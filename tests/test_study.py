@@ -18,10 +18,11 @@ from PIL import Image
 
 from mlpjax import MLP, Deformation, Recipe, augmented, findings, lift, load, make_task, train_many
 from mlpjax.cli import main
+from mlpjax.configuration import default_folder
 from mlpjax.data import LOADERS, Dataset, Split
 from mlpjax.plumbing.identity import plain
 from mlpjax.stats import mean_ci
-from mlpjax.study import Study, default_folder
+from mlpjax.study import Study
 from mlpjax.vgg import BLOCKS
 
 SMALL = [

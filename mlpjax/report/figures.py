@@ -30,6 +30,8 @@ BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY = (
     "#CC79A7",
     "#56B4E9",
 )
+FIELDS = {"hidden": "units of a hidden layer"}
+"""What a field is called on an axis, where that is not its name."""
 SPLIT_COLOURS = {"train": BLUE, "valid": ORANGE, "test": VERMILLION}
 STYLE: dict[Any, Any] = {
     "font.size": 13.0,
@@ -117,52 +119,111 @@ def learning_curves(metrics: pd.DataFrame, controls: pd.DataFrame | None = None)
 
 
 @mpl.rc_context(STYLE)
-def width_curves(summaries: Sequence[Mapping[str, Any]]) -> Figure:
-    """Final error (in regression RMSE) and loss against the width of the hidden layers: the mean over seeds.
+def sweep_curves(over: Mapping[str, Sequence[Any]], groups: Sequence[Mapping[str, Any]]) -> Figure:
+    """Final error (in regression RMSE) and loss at every setting of a sweep: the mean over seeds.
 
     Args:
-        summaries: one for each width, in increasing order: `width`, `parameters`, and what
+        over: the values of each field.
+        groups: one for each setting, the last field changing fastest: `setting`, `parameters`, and what
             `history.summarise_group` says.
 
     Returns:
-        Two panels, with the 95 % interval of the mean as a band. The width is on a log axis, the number of parameters
-        above it; the loss on a log axis where that of the test split spans more than a factor of ten.
+        Two panels. One field: curves, with the 95 % interval of the mean as a band or, where the values are no numbers,
+        as bars; what spans more than a factor of ten is on a log axis, and the number of parameters stands above where
+        the field changes it. Several fields: the test split on heat maps, the last field along the horizontal axis,
+        with half the interval's length under each mean.
     """
-    figure = Figure(figsize=(12, 5.2))
-    widths = np.asarray([summary["width"] for summary in summaries])
-    places = np.log(widths / widths[0])
-    labelled = [len(widths) - 1]  # where labels stand: a seventh of the axis from each other, or further
-    for index in reversed(range(len(widths))):
-        if places[labelled[-1]] - places[index] > places[-1] / 7:
-            labelled.append(index)
+    figure = Figure(
+        figsize=(12, 5.2 if len(over) == 1 else max(3.5, 1.6 + 0.62 * len(groups) / len([*over.values()][-1])))
+    )
     panels = figure.subplots(1, 2)
-    for axes, metric in zip(panels, (error_metric(summaries[0]), "loss"), strict=True):
-        for split, marker in (("train", "s"), ("test", "o")):
-            found = [summary[f"{split}_{metric}"] for summary in summaries]
-            mean = np.asarray([figures["mean"] if figures else np.nan for figures in found])
-            band = np.asarray([(figures and figures["ci95"]) or (np.nan, np.nan) for figures in found])
-            colour = SPLIT_COLOURS[split]
-            axes.plot(widths, mean, color=colour, marker=marker, ms=5, label=split)
-            axes.fill_between(widths, *band.T, color=colour, alpha=0.25, lw=0)
-        axes.set(xlabel="units of a hidden layer", ylabel=f"final {METRICS[metric]}", xscale="log")
-        test = mean[np.isfinite(mean)]
-        if metric == "loss" and test.size and test.min() > 0 and test.max() > 10 * test.min():
-            axes.set_yscale("log")
+    for axes, metric in zip(panels, (error_metric(groups[0]), "loss"), strict=True):
+        if len(over) == 1:
+            _curves(axes, over, groups, metric)
         else:
-            axes.set_ylim(bottom=0)
-        axes.set_xticks(widths[labelled], labels=map(str, widths[labelled]))
+            _heat_map(axes, over, groups, metric)
+    if len(over) == 1:
+        figure.legend(
+            *panels[0].get_legend_handles_labels(),
+            loc="outside upper center",
+            ncols=2,
+            title="mean over seeds, and its 95 % interval",
+        )
+    return figure
+
+
+def _curves(axes: Axes, over: Mapping[str, Sequence[Any]], groups: Sequence[Mapping[str, Any]], metric: str) -> None:
+    ((field, values),) = over.items()
+    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    places = np.asarray(values, float) if numeric else np.arange(len(values), dtype=float)
+    order = np.argsort(places)
+    for split, marker in (("train", "s"), ("test", "o")):
+        found = [groups[index][f"{split}_{metric}"] for index in order]
+        mean = np.asarray([figures["mean"] if figures else np.nan for figures in found])
+        band = np.asarray([(figures and figures["ci95"]) or (np.nan, np.nan) for figures in found])
+        colour = SPLIT_COLOURS[split]
+        if numeric:
+            axes.plot(places[order], mean, color=colour, marker=marker, ms=5, label=split)
+            axes.fill_between(places[order], *band.T, color=colour, alpha=0.25, lw=0)
+        else:
+            beside = places + (0.06 if split == "test" else -0.06)
+            error = np.abs(band.T - mean[None])
+            axes.errorbar(beside, mean, yerr=error, fmt=marker, ms=7, capsize=4, color=colour, label=split)
+    axes.set(xlabel=FIELDS.get(field, field.replace("_", " ")), ylabel=f"final {METRICS[metric]}")
+    test = mean[np.isfinite(mean)]
+    if metric == "loss" and test.size and test.min() > 0 and test.max() > 10 * test.min():
+        axes.set_yscale("log")
+    elif metric != "r2":
+        axes.set_ylim(bottom=0)
+    if not numeric:
+        axes.set_xticks(
+            places, labels=["-".join(map(str, v)) if isinstance(v, tuple | list) else str(v) for v in values]
+        )
+        axes.margins(x=0.15)
+        return
+    logarithmic = places.min() > 0 and places.max() > 10 * places.min()
+    if logarithmic:
+        axes.set_xscale("log")
+    scaled = np.log(places[order]) if logarithmic else places[order]
+    labelled = [len(order) - 1]  # where labels stand: a seventh of the axis from each other, or further
+    for index in reversed(range(len(order))):
+        if scaled[labelled[-1]] - scaled[index] > (scaled[-1] - scaled[0]) / 7:
+            labelled.append(index)
+    ticks = places[order][labelled]
+    axes.set_xticks(ticks, labels=[f"{value:g}" for value in ticks])
+    axes.minorticks_off()
+    sizes = [groups[index]["parameters"] for index in order]
+    if len(set(sizes)) > 1:
         top = axes.secondary_xaxis("top")
         top.set_xlabel("weights and biases")
-        top.set_xticks(widths[labelled], labels=[_short(summaries[index]["parameters"]) for index in labelled])
-        for axis in (axes, top):
-            axis.minorticks_off()
-    figure.legend(
-        *panels[0].get_legend_handles_labels(),
-        loc="outside upper center",
-        ncols=2,
-        title="mean over seeds, and band of its 95 % interval",
-    )
-    return figure
+        top.set_xticks(ticks, labels=[_short(sizes[index]) for index in labelled])
+        top.minorticks_off()
+
+
+def _heat_map(axes: Axes, over: Mapping[str, Sequence[Any]], groups: Sequence[Mapping[str, Any]], metric: str) -> None:
+    *fields, across = over
+    columns = len(over[across])
+    found = [group[f"test_{metric}"] for group in groups]
+    mean = np.asarray([figures["mean"] if figures else np.nan for figures in found]).reshape(-1, columns)
+    drawn = np.ma.masked_invalid(mean)
+    image = axes.imshow(drawn, cmap="viridis_r", aspect="auto")
+    middle = (float(drawn.min()) + float(drawn.max())) / 2
+    for place, figures in enumerate(found):
+        row, column = divmod(place, columns)
+        said = "diverged"
+        if figures:
+            said = f"{figures['mean']:.3g}"
+            if figures["ci95"]:
+                said += f"\n±{(figures['ci95'][1] - figures['ci95'][0]) / 2:.2g}"
+        light = figures and figures["mean"] > middle
+        axes.text(column, row, said, ha="center", va="center", fontsize=10, color="white" if light else "black")
+    rows = [", ".join(f"{group['setting'][field]}" for field in fields) for group in groups[::columns]]
+    axes.set_xticks(range(columns), labels=map(str, over[across]))
+    axes.set_yticks(range(len(rows)), labels=rows)
+    names = [FIELDS.get(field, field.replace("_", " ")) for field in over]
+    axes.set(xlabel=names[-1], ylabel=", ".join(names[:-1]), title=f"final test {METRICS[metric]}")
+    axes.grid(False)
+    axes.figure.colorbar(image, ax=axes)
 
 
 def _short(number: int) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 from mlpjax.data import Dataset
 from mlpjax.report import figures
 from mlpjax.report.page import Picture, Section, Table, Tile, render
-from mlpjax.report.tables import SUMMARY_HEADER, error_tile, share_tile, summary_rows
+from mlpjax.report.tables import SUMMARY_HEADER, error_tile, origin, share_tile, summary_rows
 
 
 def study_page(
@@ -50,7 +50,7 @@ def study_page(
         Section("Results", "", _results(settings, metrics, summary)),
         *sections,
         Section("Data", "", [Table("What was checked before training", (), facts), *([samples] if samples else [])]),
-        Section("How it was made", "", _origin(settings, environment, command, summary)),
+        Section("How it was made", "", origin(settings, environment, command, summary)),
     ]
     page = render(
         f"{summary['seeds']:,} networks {network} on {dataset.name}",
@@ -109,33 +109,3 @@ def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
     if summary["diverged"]:
         tiles.append(share_tile("Diverged", len(summary["diverged"]), summary["seeds"], "seeds"))
     return tiles
-
-
-def _origin(
-    settings: Mapping[str, Any], environment: Mapping[str, Any], command: str, summary: Mapping[str, Any]
-) -> list[Table]:
-    return [
-        Table(
-            "Run",
-            (),
-            [
-                ("command", command),
-                ("training", f"{summary['seconds']:.1f} s without compilation"),
-                ("device", environment["device"]),
-                ("versions", ", ".join(f"{k} {v}" for k, v in environment["versions"].items())),
-                ("git revision", environment["git"] or "not a checkout"),
-            ],
-        ),
-        Table("Configuration", (), _rows(settings)),
-    ]
-
-
-def _rows(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
-    rows: list[tuple[str, str]] = []
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            rows += _rows(value)
-        else:
-            text = " ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else str(value)
-            rows.append((name.replace("_", " "), text))
-    return rows

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlpjax.history import error_metric
-from mlpjax.report.page import Tile
+from mlpjax.report.page import Table, Tile
 from mlpjax.stats import wilson_ci
 
 SUMMARY_HEADER = ("", "mean", "95 % interval", "sd", "min", "median", "max")
@@ -87,3 +87,41 @@ def error_tile(start: str, summary: Mapping[str, Any], split: str) -> list[Tile]
     label, form = {"error": ("error", "{:.2f} %"), "rmse": ("RMSE", "{:.4g}")}[metric]
     figure = summary[f"{split}_{metric}"]
     return [mean_tile(f"{start} {label}", figure, form, over)] if figure else []
+
+
+def origin(
+    settings: Mapping[str, Any], environment: Mapping[str, Any], command: str, summary: Mapping[str, Any]
+) -> list[Table]:
+    """How a run was made, and its configuration.
+
+    Args:
+        settings: the configuration.
+        environment: versions and device.
+        command: that repeats the run.
+        summary: as in `summary.json`.
+    """
+    return [
+        Table(
+            "Run",
+            (),
+            [
+                ("command", command),
+                ("training", f"{summary['seconds']:.1f} s without compilation"),
+                ("device", environment["device"]),
+                ("versions", ", ".join(f"{k} {v}" for k, v in environment["versions"].items())),
+                ("git revision", environment["git"] or "not a checkout"),
+            ],
+        ),
+        Table("Configuration", (), _rows(settings)),
+    ]
+
+
+def _rows(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            rows += _rows(value)
+        else:
+            text = " ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else str(value)
+            rows.append((name.replace("_", " "), text))
+    return rows
