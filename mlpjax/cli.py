@@ -15,6 +15,7 @@ from mlpjax.errors import UserError
 COMMANDS = {
     "study": "Train one network from many seeds, look at the landscape they end in, and write a report.",
     "sweep": "Train networks at every setting of some fields, each from the same seeds, and compare what they reach.",
+    "compare": "Compare runs over seeds: how far apart they are, if by chance, and how many seeds would show it.",
     "activations": "Draw every activation function with its derivative.",
 }
 """What each command does: the first line of its own help."""

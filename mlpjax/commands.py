@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import operator
+import shlex
 import sys
 import types
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from jaxtyping import AbstractArray
 from rich.console import Console
 from tyro.constructors import ConstructorRegistry, PrimitiveTypeInfo, StructConstructorSpec, StructTypeInfo
 
+from mlpjax.comparison import run_compare
 from mlpjax.configuration import default_folder
 from mlpjax.errors import UserError
 from mlpjax.grid import GridSweep, run_sweep
@@ -120,6 +122,46 @@ def sweep(
     run_sweep(config, out or default_folder("sweep", config), ["mlpjax", *sys.argv[1:]], Console())
 
 
+def compare(
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional],
+    metric: str | None = None,
+    size: float | None = None,
+    run_column: str | None = None,
+    seed_column: str | None = None,
+    json: bool = False,
+    out: Path = Path("compare.html"),
+) -> None:
+    """Compare runs over seeds: how far apart they are, if by chance, and how many seeds would show it.
+
+    Every run is compared with the first. Where seeds and data are the same, runs are paired by seed, else they are not;
+    the result says which.
+
+    Args:
+        runs: Folders that mlpjax study or mlpjax sweep wrote (each setting of a sweep is a run), or tables (.csv or
+            .parquet) with a column for the run, one for the seed, and the rest metrics.
+        metric: The figure that the page is about. None: the test error, or the first that all have.
+        size: A true difference, in the metric's unit, for which to say how many seeds would show it. None: the one that
+            was measured.
+        run_column: The column of a table that tells runs apart. None: one of a usual name (run, model, method ...).
+        seed_column: The column of a table with the seeds. None: one of a usual name (seed, trial ...).
+        json: Print the result as JSON, and nothing else.
+        out: The page's file.
+    """
+    if not runs:
+        raise UserError("runs: give the folders of two runs, or a table")
+    run_compare(
+        runs,
+        metric=metric,
+        size=size,
+        run_column=run_column,
+        seed_column=seed_column,
+        as_json=json,
+        out=out,
+        command=shlex.join(["mlpjax", *sys.argv[1:]]),
+        console=Console(),
+    )
+
+
 def activations(out: Path = Path("activations.png")) -> None:
     """Draw every activation function with its derivative.
 
@@ -136,7 +178,12 @@ def activations(out: Path = Path("activations.png")) -> None:
     Console().print(f"Written to {out}", soft_wrap=True)
 
 
-_COMMANDS: dict[str, Callable[..., None]] = {"study": study, "sweep": sweep, "activations": activations}
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "study": study,
+    "sweep": sweep,
+    "compare": compare,
+    "activations": activations,
+}
 
 
 def run(command: str, arguments: Sequence[str]) -> None:

@@ -348,7 +348,8 @@ def power(size: Number, sd: Number, seeds: int, *, paired: bool = True) -> float
     freedom, k = (seeds - 1, 1) if paired else (2 * seeds - 2, 2)
     shift = abs(size) / (sd * math.sqrt(k / seeds))
     limit = scipy.stats.t.ppf((1 + LEVEL) / 2, freedom)
-    return float(scipy.stats.nct.sf(limit, freedom, shift) + scipy.stats.nct.cdf(-limit, freedom, shift))
+    beyond = scipy.stats.nct.cdf(-limit, freedom, shift) if shift < 7 else 0.0  # below 1e-12, and SciPy's is NaN there
+    return float(scipy.stats.nct.sf(limit, freedom, shift) + beyond)
 
 
 def seeds_to_show(size: Number, sd: Number, *, wanted: float = 0.8, paired: bool = True) -> int:

@@ -65,6 +65,7 @@ def test_commands_of_the_readme_are_understood(arguments, monkeypatch, tmp_path)
     monkeypatch.setattr("mlpjax.commands.join", lambda *place: contextlib.nullcontext(ALONE))
     monkeypatch.setattr("mlpjax.commands.run_study", lambda *_: ran.append("study"))
     monkeypatch.setattr("mlpjax.commands.run_sweep", lambda *_: ran.append("sweep"))
+    monkeypatch.setattr("mlpjax.commands.run_compare", lambda *_, **__: ran.append("compare"))
     cli.main(arguments)
     assert ran == [arguments[0]] * (arguments[0] != "activations")
 

@@ -245,3 +245,11 @@ def test_one_setting_is_lowest_and_one_seed_leaves_the_doubt_open():
     assert lowest(np.array([[2.0], [1.0]])) == (1, None)
     with pytest.raises(ValueError, match="not finite"):
         lowest(np.array([[1.0, np.nan]]))
+
+
+def test_the_power_of_a_large_difference_is_nearly_one():
+    """SciPy's noncentral t has no lower tail there."""
+    curve = [power(50.0, 1.0, seeds) for seeds in range(2, 40)]
+    assert np.isfinite(curve).all()
+    assert (np.diff(curve) >= 0).all()
+    assert curve[-1] == 1.0
