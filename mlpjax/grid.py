@@ -21,7 +21,7 @@ from mlpjax.configuration import Configuration
 from mlpjax.data import Dataset, Files, check
 from mlpjax.effects import effects
 from mlpjax.errors import UserError, require_choice
-from mlpjax.history import error_metric, summarise_group, tidy
+from mlpjax.history import error_metric, summarise_group
 from mlpjax.models import MLP
 from mlpjax.plumbing.environment import environment
 from mlpjax.plumbing.identity import plain
@@ -151,7 +151,7 @@ def run_sweep(config: GridSweep, out: Path, command: Sequence[str], console: Con
         for setting, trained in zip(settings, swept.trained, strict=True):
             size = sum(math.prod(leaf.shape[1:]) for leaf in jax.tree.leaves(trained.params))
             groups.append({"setting": setting, "parameters": size} | summarise_group(trained))
-            frame = tidy(trained, setting.get("eval_every", config.recipe.eval_every))
+            frame = trained.to_frame()
             own = {axis.name: axis.told(setting[axis.name]) for axis in axes} | {"parameters": size}
             frames.append(frame.assign(**own)[[*own, *frame.columns]])
         summary = {

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from numbers import Integral
-from typing import Any, NamedTuple, TypeAlias, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, get_args, get_type_hints
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,9 @@ from mlpjax.recipe import Recipe
 from mlpjax.task import Task, evaluation_batch, make_task
 from mlpjax.train import Observe, Splits, Stop, Train, Training, TrainState, begin_with, check_fit, make_train
 from mlpjax.typing import Variables
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FROZEN_SEED = 0
 """The seed that gives every network the same key where a key is frozen."""
@@ -185,6 +188,13 @@ class Trained(NamedTuple):
     """What was observed, by name; the second axis is that of the times."""
     stopped_at: Int[np.ndarray, " networks"] | None = None
     """Epochs after which each network stopped, -1 where it went on to the end; None where nothing asked."""
+    eval_every: int = 1
+    """Epochs between two evaluations."""
+
+    @property
+    def epochs(self) -> Int[np.ndarray, " evaluations"]:
+        """Epochs after which the history was evaluated, from 0 on."""
+        return self.eval_every * np.arange(next(iter(self.history.values())).shape[1])
 
     @property
     def variables(self) -> Variables:
@@ -226,7 +236,36 @@ class Trained(NamedTuple):
 
     def select(self, rows: slice | Sequence[int] | Int[np.ndarray, " _"]) -> "Trained":
         """Some of the networks, by their places; a slice of them takes no memory."""
-        return jax.tree.map(lambda leaf: leaf[rows], self)
+        kept = jax.tree.map(lambda leaf: leaf[rows], self._replace(eval_every=None))  # type: ignore[arg-type]
+        return kept._replace(eval_every=self.eval_every)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """The history as a tidy table, a row for each figure.
+
+        Returns:
+            Columns seed, epoch, split (train, valid, test; empty for what has none), metric (loss; accuracy as a share,
+            or rmse and r2; grad_norm averaged over the epoch's last period, seconds of the period) and value.
+        """
+        import pandas as pd  # noqa: PLC0415  half a second, which training does not need
+
+        frames = []
+        for name, values in self.history.items():
+            split, metric = parts(name)
+            columns = {
+                "seed": self.seeds.repeat(values.shape[1]),
+                "epoch": np.tile(self.epochs, len(self.seeds)),
+                "split": split,
+                "metric": metric,
+                "value": values.ravel().astype(float),
+            }
+            frames.append(pd.DataFrame(columns))
+        return pd.concat(frames, ignore_index=True)
+
+
+def parts(name: str) -> tuple[str, str]:
+    """Split and metric of a history's name; no split where it has none."""
+    split, _, metric = name.partition("_")
+    return (split, metric) if split in ("train", "valid", "test") else ("", name)
 
 
 def train_many(
@@ -362,7 +401,15 @@ def train_many(
     history = found["history"] | {"seconds": seconds}
     if stop:
         history = _hold(history, np.asarray(stopped_at), recipe.eval_every)
-    return Trained(np.asarray(list(seeds)), found["params"], history, found["stats"], found["observed"], stopped_at)
+    return Trained(
+        np.asarray(list(seeds)),
+        found["params"],
+        history,
+        found["stats"],
+        found["observed"],
+        stopped_at,
+        recipe.eval_every,
+    )
 
 
 def _begin(start: PyTree, networks: int) -> PyTree:

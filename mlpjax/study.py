@@ -16,7 +16,7 @@ from mlpjax.data import Dataset, check
 from mlpjax.diagnosis import exploded, lose_exploded
 from mlpjax.errors import UserError
 from mlpjax.findings.subject import Subject
-from mlpjax.history import summarise_group, tidy
+from mlpjax.history import summarise_group
 from mlpjax.plumbing.environment import environment
 from mlpjax.plumbing.identity import plain
 from mlpjax.plumbing.processes import ALONE, Group
@@ -110,7 +110,7 @@ def run_study(
         )
         found = findings.find(subject, partial(progress_bar, console=console))
         summary = _summarise(trained) | findings.summarise(found)
-        metrics = {group: tidy(networks, study.recipe.eval_every) for group, networks in trained.items()}
+        metrics = {group: networks.to_frame() for group, networks in trained.items()}
         for group, frame in metrics.items():
             name = {"random": "metrics", "zero": "controls"}[group]
             run.write(f"{name}.parquet", frame.to_parquet(index=False))

@@ -11,8 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from mlpjax.errors import UserError
-from mlpjax.history import parts
-from mlpjax.seeds import Trained
+from mlpjax.seeds import Trained, parts
 from mlpjax.stats import mean_band
 
 TrackerName = Literal["tensorboard", "wandb"]

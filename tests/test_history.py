@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mlpjax.history import error_metric, summarise_group, tidy
+from mlpjax.history import error_metric, summarise_group
 from mlpjax.seeds import Trained
 from mlpjax.stats import summarise
 
@@ -24,7 +24,9 @@ CLASSES = group(
 
 
 def test_every_figure_is_a_row():
-    frame = tidy(CLASSES, eval_every=5)
+    trained = CLASSES._replace(eval_every=5)
+    assert trained.select([2]).epochs.tolist() == [0, 5]
+    frame = trained.to_frame()
     assert len(frame) == 6 * 3 * 2
     row = frame[(frame["seed"] == 8) & (frame["epoch"] == 5) & (frame["metric"] == "accuracy")]
     assert row[row["split"] == "train"]["value"].tolist() == [0.5]

@@ -38,6 +38,8 @@ def test_python_of_the_readme_runs(tmp_path, monkeypatch):
         exec(compile(block, "README.md", "exec"), names)
     assert names["summary"]["mean"] == pytest.approx(names["test_error"].mean())
     assert names["summary"]["max"] < 10
+    assert names["well"].all()
+    assert set(names["curves"]["epoch"]) == set(range(11))
     assert names["test_loss"].shape == (3, 2, 8)
     assert names["test_loss"].mean(axis=(1, 2)).argmax() == 0
     assert sum(names["shares"].values()) == pytest.approx(1)

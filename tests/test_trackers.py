@@ -12,7 +12,6 @@ from wandb.proto.wandb_internal_pb2 import Record
 
 from mlpjax import MLP, Recipe, load, trackers, train_many
 from mlpjax.errors import UserError
-from mlpjax.history import tidy
 from mlpjax.plumbing.runs import Checkpoints
 from mlpjax.stats import mean_ci
 
@@ -71,7 +70,7 @@ def wandb_points(folder):
 
 def expected(trained):
     """Every finite point of the seeds' curves, from the tidy table; the interval round every mean."""
-    table = tidy(trained, EVERY)
+    table = trained.to_frame()
     table = table[np.isfinite(table["value"]) & (table["metric"] != "seconds")]
     table["tag"] = (table["split"] + "/" + table["metric"]).str.lstrip("/")
     points = {(f"seed {row.seed}", row.tag, row.epoch): row.value for row in table.itertuples()}
