@@ -29,6 +29,7 @@ from mlpjax.plumbing.progress import progress_bar
 from mlpjax.plumbing.runs import Checkpoints, RunFolder, open_run
 from mlpjax.plumbing.terminal import print_table, say_how_to_go_on
 from mlpjax.report.sweep_page import setting_rows, sweep_page, text
+from mlpjax.report.tables import counted
 from mlpjax.stats import lowest
 from mlpjax.sweeps import Plan, Swept, carry_out, plan
 from mlpjax.train import check_fit
@@ -142,8 +143,8 @@ def run_sweep(config: GridSweep, out: Path, command: Sequence[str], console: Con
     facts = check(dataset).table()
     print_table(console, "The data", [], facts)
     console.print(
-        f"{len(settings):,} settings with {config.seeds:,} seeds: {len(settings) * config.seeds:,} networks, "
-        f"{len(planned.programs):,} programs to compile"
+        f"{counted(len(settings), 'setting')} with {counted(config.seeds, 'seed')}: "
+        f"{counted(len(settings) * config.seeds, 'network')}, {counted(len(planned.programs), 'program')} to compile"
     )
     with say_how_to_go_on(out, command, console), open_run(out, plain(config)) as run:
         swept = _train(config, planned, run, console)
@@ -177,7 +178,7 @@ def run_sweep(config: GridSweep, out: Path, command: Sequence[str], console: Con
         run.write("report.html", page.encode())
         run.write_json("summary.json", summary)
     header, rows = setting_rows(summary, ("test",))
-    print_table(console, f"Over {config.seeds} seeds on {dataset.name}", header, rows)
+    print_table(console, f"Over {counted(config.seeds, 'seed')} on {dataset.name}", header, rows)
     console.print(f"The report: {out / 'report.html'}", soft_wrap=True)
     return summary
 

@@ -26,7 +26,7 @@ from mlpjax.plumbing.terminal import print_table, say_how_to_go_on
 from mlpjax.report.figures import png, sample_sheet
 from mlpjax.report.page import Picture
 from mlpjax.report.study_page import study_page
-from mlpjax.report.tables import SUMMARY_HEADER, summary_rows
+from mlpjax.report.tables import SUMMARY_HEADER, counted, summary_rows
 from mlpjax.seeds import Trained, train_many
 from mlpjax.trackers import TrackerName, tracking
 from mlpjax.train import check_fit
@@ -133,7 +133,7 @@ def run_study(
             run.write(f"figures/{name}.png", picture)
         run.write("report.html", page.encode())
         run.write_json("summary.json", summary)
-    _print_summary(console, f"{study.model.name}, {study.seeds} seeds on {dataset.name}", summary)
+    _print_summary(console, f"{study.model.name}, {counted(study.seeds, 'seed')} on {dataset.name}", summary)
     for line in findings.lines(found):
         console.print(line)
     console.print(f"The report: {out / 'report.html'}", soft_wrap=True)
@@ -188,7 +188,7 @@ def _print_summary(console: Console, title: str, summary: Mapping[str, Any]) -> 
     """Print the figures of both groups, and name the seeds that diverged."""
     print_table(console, title, SUMMARY_HEADER, summary_rows(summary))
     if summary["controls"]:
-        title = f"The control group, started at zero: {summary['controls']['seeds']} seeds"
+        title = f"The control group, started at zero: {counted(summary['controls']['seeds'], 'seed')}"
         print_table(console, title, SUMMARY_HEADER, summary_rows(summary["controls"]))
     if summary["diverged"]:
         console.print(f"Diverged, and left out of the figures: seeds {', '.join(map(str, summary['diverged']))}")

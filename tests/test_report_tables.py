@@ -3,7 +3,7 @@
 import numpy as np
 
 from mlpjax.report.page import Tile
-from mlpjax.report.tables import SUMMARY_HEADER, error_tile, mean_tile, share_tile, summary_rows
+from mlpjax.report.tables import SUMMARY_HEADER, counted, error_tile, mean_tile, share_tile, summary_rows
 from mlpjax.stats import summarise, wilson_ci
 
 VALUES = summarise(np.array([1.0, 2.0, 3.0, 4.0]))
@@ -40,3 +40,7 @@ def test_the_error_is_in_percent_or_an_rmse():
     assert error == Tile("Test error", "2.50 %", "4 seeds")
     assert rmse == Tile("Test RMSE", "2.5", "4 seeds")
     assert error_tile("Test", group | {"test_error": None}, "test") == []
+
+
+def test_one_is_not_in_the_plural():
+    assert [counted(count, "seed") for count in (0, 1, 2, 1000)] == ["0 seeds", "1 seed", "2 seeds", "1,000 seeds"]

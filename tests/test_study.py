@@ -150,7 +150,7 @@ def test_one_seed_that_diverges_is_still_a_report(tmp_path, capsys):
     assert summary["test_error"] is None
     said = capsys.readouterr().out
     assert "Diverged, and left out of the figures: seeds 0" in said
-    assert "Diagnosis of 1 of 1 seeds: learning rate too high" in said
+    assert "Diagnosis of 1 of 1 seed: learning rate too high" in said
     assert summary["diagnosis"]["learning rate too high"]["seeds"] == [0]
     page = (tmp_path / "run" / "report.html").read_text()
     assert "Diverged and left out: seeds 0" in page

@@ -18,7 +18,7 @@ from mlpjax.lift import OnProgress
 from mlpjax.losses import classes_of
 from mlpjax.models import MLP
 from mlpjax.report.page import Picture, Table, Tile
-from mlpjax.report.tables import number, share_tile
+from mlpjax.report.tables import counted, number, share_tile
 from mlpjax.stats import wilson_ci
 from mlpjax.task import mean_loss
 from mlpjax.typing import Params, Variables
@@ -193,8 +193,8 @@ def _catalogue(found: Endings) -> Table:
         "Catalogue of ends",
         ("share of seeds", "95 % interval", "train loss", "gradient norm", "smallest eigenvalue", "largest"),
         rows,
-        f"{len(found.entries):,} different ends among {len(found.kind):,} seeds up to symmetry, by loss and spectrum"
-        f"{more}.",
+        f"{counted(len(found.entries), 'different end')} among {counted(len(found.kind), 'seed')} up to symmetry, "
+        f"by loss and spectrum{more}.",
     )
 
 

@@ -11,6 +11,7 @@ from mlpjax.findings.finding import Finding
 from mlpjax.findings.subject import Subject
 from mlpjax.lift import OnProgress
 from mlpjax.report.page import Picture, Table
+from mlpjax.report.tables import counted
 from mlpjax.seeds import make_members
 
 EXAMPLES = 200
@@ -59,13 +60,13 @@ def summarise(found: Faults) -> dict[str, Any]:
 
 def text(found: Faults) -> str:
     """One line where nothing is wrong."""
-    return "" if found.seeds else f"Nothing wrong was seen, in the data and in {found.networks:,} networks."
+    return "" if found.seeds else f"Nothing wrong was seen, in the data and in {counted(found.networks, 'network')}."
 
 
 def lines(found: Faults) -> list[str]:
     """A line for every fault."""
     return [
-        f"Diagnosis of {len(seeds)} of {found.networks} seeds: {fault.title}: "
+        f"Diagnosis of {len(seeds)} of {counted(found.networks, 'seed')}: {fault.title}: "
         f"{next(iter(seeds.values())).seen}. {fault.mend}"
         for fault, seeds in found.seeds.items()
     ]

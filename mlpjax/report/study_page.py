@@ -8,7 +8,7 @@ import pandas as pd
 from mlpjax.data import Dataset
 from mlpjax.report import figures
 from mlpjax.report.page import Picture, Section, Table, Tile, render
-from mlpjax.report.tables import SUMMARY_HEADER, error_tile, origin, share_tile, summary_rows
+from mlpjax.report.tables import SUMMARY_HEADER, counted, error_tile, origin, share_tile, summary_rows
 
 
 def study_page(
@@ -53,9 +53,10 @@ def study_page(
         Section("How it was made", "", origin(settings, environment, command, summary)),
     ]
     page = render(
-        f"{summary['seeds']:,} networks {network} on {dataset.name}",
-        f"Each from a seed of its own, {settings['recipe']['optimizer']} for {settings['recipe']['epochs']} epochs on "
-        f"{len(dataset.train.y):,} examples, tested on {len(dataset.test.y):,}.",
+        f"{counted(summary['seeds'], 'network')} {network} on {dataset.name}",
+        f"Each from a seed of its own, {settings['recipe']['optimizer']} for "
+        f"{counted(settings['recipe']['epochs'], 'epoch')} on {counted(len(dataset.train.y), 'example')}, "
+        f"tested on {len(dataset.test.y):,}.",
         [*_tiles(summary), *tiles],
         [section for section in sections if section.items or section.text.strip()],
     )
@@ -67,9 +68,9 @@ def _results(
     settings: Mapping[str, Any], metrics: Mapping[str, pd.DataFrame], summary: Mapping[str, Any]
 ) -> list[Table | Picture]:
     lost = summary["diverged"]
-    seeds = f"{summary['seeds'] - len(lost):,} seeds"
+    seeds = counted(summary["seeds"] - len(lost), "seed")
     table = Table(
-        f"After {settings['recipe']['epochs']} epochs",
+        f"After {counted(settings['recipe']['epochs'], 'epoch')}",
         SUMMARY_HEADER,
         summary_rows(summary),
         "The interval is that of the mean, over seeds; sd, min, median and max describe the seeds."

@@ -7,7 +7,7 @@ from mlpjax.data import Dataset
 from mlpjax.history import error_metric
 from mlpjax.report import figures
 from mlpjax.report.page import Picture, Section, Table, Tile, render
-from mlpjax.report.tables import METRICS, SPLITS, interval, number, origin
+from mlpjax.report.tables import METRICS, SPLITS, counted, interval, number, origin
 
 
 def sweep_page(
@@ -43,7 +43,8 @@ def sweep_page(
     if any(group["test_loss"] for group in groups):
         picture = figures.png(figures.sweep_curves(summary["over"], groups))
         ends = "half the length" if others else "the ends"
-        caption = f"What networks reached in the end: the mean over {seeds:,} seeds, and {ends} of its 95 % interval."
+        over = f"the mean over {counted(seeds, 'seed')}, and {ends} of its 95 % interval"
+        caption = f"What networks reached in the end: {over}."
         results.insert(0, Picture("sweep", f"{_metric(summary)} against {fields}", picture, caption, caption))
     sections = [
         Section("Results", _best_text(summary), results),
@@ -52,8 +53,8 @@ def sweep_page(
         Section("How it was made", "", origin(settings, environment, command, summary)),
     ]
     page = render(
-        f"{len(groups):,} settings of {fields} on {dataset.name}",
-        f"{seeds:,} networks at every setting, from the same seeds: {len(groups) * seeds:,} in all.",
+        f"{counted(len(groups), 'setting')} of {fields} on {dataset.name}",
+        f"{counted(seeds, 'network')} at every setting, from the same seeds: {len(groups) * seeds:,} in all.",
         _tiles(summary),
         [section for section in sections if section.items or section.text.strip()],
     )
@@ -140,7 +141,7 @@ def _variation(summary: Mapping[str, Any]) -> list[Table | Picture]:
 
 
 def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
-    best, over = summary["best"], f"{summary['seeds']:,} seeds"
+    best, over = summary["best"], counted(summary["seeds"], "seed")
     if best is None:
         return []
     group = summary["settings"][best["place"]]

@@ -14,6 +14,11 @@ METRICS = {"loss": "loss", "error": "error (%)", "rmse": "RMSE", "r2": "R²"}
 """In words, with their unit."""
 
 
+def counted(count: int, noun: str) -> str:
+    """How many there are, in words: "1 seed", "1,000 seeds"."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 def number(value: float | None) -> str:
     """A number as text, to four digits; nothing for None."""
     return "" if value is None else f"{value:.4g}"
@@ -82,7 +87,7 @@ def error_tile(start: str, summary: Mapping[str, Any], split: str) -> list[Tile]
         summary: of the group (`history.summarise_group`).
         split: "train", "valid" or "test".
     """
-    over = f"{summary['seeds'] - len(summary['diverged']):,} seeds"
+    over = counted(summary["seeds"] - len(summary["diverged"]), "seed")
     metric = error_metric(summary)
     label, form = {"error": ("error", "{:.2f} %"), "rmse": ("RMSE", "{:.4g}")}[metric]
     figure = summary[f"{split}_{metric}"]
