@@ -71,8 +71,7 @@ class GridSweep(Configuration):
         Raises:
             UserError: no such field, or a value that it cannot have.
         """
-        hints = _hints(self.model) | _hints(self.recipe) | {name: _hints(self)["data"] for name in ("data",)}
-        hints |= _hints(self.files) | {"label_noise": float}
+        hints = {**_hints(self.recipe), **_hints(self.model), **_hints(self.files), "data": str, "label_noise": float}
         if isinstance(self.model, MLP):
             hints[HIDDEN] = int
         axes = []

@@ -40,6 +40,8 @@ class Study(Configuration):
     """Networks that start with all parameters zero, as a control group; 0 for none."""
     grid: int = 25
     """Points along each side of the loss surface; an odd number, so that the network is in the middle."""
+    landscape: bool = True
+    """Look at the loss landscape that the networks ended in; without it a study takes a fraction of the time."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -108,7 +110,7 @@ def run_study(
             study.grid,
             run.path / "checkpoints" / "findings",
         )
-        found = findings.find(subject, partial(progress_bar, console=console))
+        found = findings.find(subject, partial(progress_bar, console=console), study.landscape)
         summary = _summarise(trained) | findings.summarise(found)
         metrics = {group: networks.to_frame() for group, networks in trained.items()}
         for group, frame in metrics.items():

@@ -36,7 +36,7 @@ def test_what_was_found_is_told_by_section(subject):
         assert told[0] == ("Linear mode connectivity", "pairs")
         assert findings.summarise(found).keys() == {"barriers", "mistakes", "distinct_units"}
         sections = findings.sections(found, opening=False)
-        assert [section.title for section in sections] == ["Landscape", "Misclassified examples", "All-zero start"]
+        assert [section.title for section in sections] == ["Loss landscape", "Misclassified examples", "All-zero start"]
         assert all(isinstance(section, Section) for section in sections)
         nothing = findings.sections(dict.fromkeys(found), opening=False)
         assert nothing == []

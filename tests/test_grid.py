@@ -16,6 +16,7 @@ from mlpjax.effects import effects
 from mlpjax.grid import GridSweep
 from mlpjax.report.figures import png, sweep_curves
 from mlpjax.stats import lowest, mean_ci, summarise
+from mlpjax.vgg import BLOCKS
 
 SMALL = ["sweep", "--data", "xor", "--widths", "2", "9", "2", "--seeds", "3", "--batch-size", "50", "--epochs", "4"]
 COMMAND = [*SMALL, "--eval-every", "2", "--over", "hidden", "2", "4", "8"]
@@ -225,6 +226,23 @@ def test_a_regression_is_compared_by_its_rmse(tmp_path, monkeypatch, capsys):
     assert group["parameters"] == 2 * 3 + 2 * 4
     assert group["test_rmse"]["mean"] > 0
     assert "RMSE" in capsys.readouterr().out
+
+
+def test_a_vgg_is_swept_on_images(tmp_path, monkeypatch):
+    """Its classes are those of the data; batch statistics are each network's own."""
+    monkeypatch.setitem(BLOCKS, 11, (1, 1, 0, 0, 0))  # two convolutions of the eight
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (24, 32, 32, 3), dtype=np.uint8), np.arange(24) % 3
+    np.savez(tmp_path / "images.npz", x=x, y=y)
+    command = ["sweep", "vgg", "--data", f"npz:{tmp_path / 'images.npz'}", "--depth", "11", "--width", "0.016"]
+    options = ["--batch-norm", "--batch-size", "8", "--epochs", "1", "--seeds", "2"]
+    main([*command, *options, "--over", "learning_rate", "0.1", "1e-9", "--out", str(tmp_path / "run")])
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    moved, still = (group["train_loss"]["mean"] for group in summary["settings"])
+    assert moved != still
+    assert len({group["parameters"] for group in summary["settings"]}) == 1
+    config = json.loads((tmp_path / "run" / "config.json").read_text())["config"]
+    assert config["model"]["classes"] == 3
 
 
 def test_values_are_read_by_the_type_of_their_field():

@@ -265,12 +265,12 @@ def test_training_examples_are_deformed_where_that_is_asked(tmp_path, monkeypatc
     assert config["deformation"]["flip"]
 
 
-LONG = [*SMALL, "--epochs", "2000", "--eval-every", "10"]
+LONG = [*SMALL, "--epochs", "2000", "--eval-every", "10", "--no-landscape"]
 
 
 # Where the tests run in the background of a shell, Ctrl-C is ignored, and the command would inherit that. A checkpoint
-# follows every block, so that many a kill falls into one. That no look is taken twice is tested in test_findings.py for
-# every finding; here two stand for all.
+# follows every block, so that many a kill falls into one. That no look at the landscape is taken twice is tested in
+# test_findings.py.
 COMMAND = """
 import shutil
 import signal
@@ -280,8 +280,6 @@ mlpjax.lift.CHECKPOINT_SECONDS, mlpjax.lift.BLOCK_SECONDS = 0.0, 0.1
 import functools
 import mlpjax.cli
 import mlpjax.commands
-import mlpjax.findings
-mlpjax.findings.FINDINGS[:] = [f for f in mlpjax.findings.FINDINGS if f.name in ("barriers", "distinct_units")]
 mlpjax.commands.join = functools.partial(mlpjax.commands.join, silence_seconds=5)
 mlpjax.cli.main()
 """
@@ -336,6 +334,12 @@ def test_a_killed_and_an_interrupted_study_find_what_an_undisturbed_one_finds(tm
     resumed = start(out, log)
     assert resumed.wait(timeout=300) == 0, log.read_text()
     assert_same_figures(out, undisturbed)
+    summary = json.loads((out / "summary.json").read_text())
+    assert {name for name, found in summary.items() if found is None} == {
+        *("surface", "trajectory", "curvature", "barriers", "endings")
+    }
+    assert summary["distinct_units"]["random"]["layer 1"]["min"] == 8
+    assert "Loss landscape" not in (out / "report.html").read_text()
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from importlib import import_module
 from typing import Any, TypeAlias
 
-from mlpjax.findings.finding import Finding
+from mlpjax.findings.finding import LANDSCAPE, Finding
 from mlpjax.findings.subject import Subject
 from mlpjax.lift import OnProgress
 from mlpjax.report.page import Picture, Section, Table, Tile
@@ -29,16 +29,17 @@ def discover() -> list[Finding]:
 FINDINGS = discover()
 
 
-def find(subject: Subject, watch: Watch) -> Found:
+def find(subject: Subject, watch: Watch, landscape: bool = True) -> Found:
     """Look for every finding.
 
     Args:
         subject: the trained networks.
         watch: is told what happens.
+        landscape: whether to look at the loss landscape as well, which takes longest.
     """
     found = dict.fromkeys(finding.name for finding in FINDINGS)
     for finding in FINDINGS:
-        if finding.applies(subject):
+        if finding.applies(subject) and (landscape or finding.section != LANDSCAPE):
             with watch(finding.title, finding.unit) as on_progress:
                 found[finding.name] = finding.find(subject, on_progress)
     return found

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from mlpjax import stats
 from mlpjax.data import Split
-from mlpjax.findings.finding import Finding
+from mlpjax.findings.finding import LANDSCAPE, Finding
 from mlpjax.findings.subject import BATCH, Subject
 from mlpjax.landscape.loss import whole_loss
 from mlpjax.landscape.matching import match
@@ -120,7 +120,7 @@ def _pairs(found: Barriers) -> str:
 
 def tiles(found: Barriers) -> list[Tile]:
     """The mean barrier on every kind of line."""
-    of = f"train loss, {_pairs(found)}"
+    of = f"rise of the train loss between two networks, {_pairs(found)}"
     return [
         mean_tile(
             "Loss barrier" + f", {KINDS[name].name}" * (name != "before"), stats.summarise(line.barrier), "{:.3g}", of
@@ -178,7 +178,7 @@ FINDING = Finding(
     name="barriers",
     title="Linear mode connectivity",
     unit="pairs",
-    section="Landscape",
+    section=LANDSCAPE,
     order=40,
     find=find,
     summarise=summarise,

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from mlpjax import stats
 from mlpjax.data import Split
-from mlpjax.findings.finding import Finding
+from mlpjax.findings.finding import LANDSCAPE, Finding
 from mlpjax.findings.subject import Subject
 from mlpjax.landscape.curvature import Eigenpairs, Spectrum, eigenpairs, hessian_product, spectral_density
 from mlpjax.landscape.loss import whole_loss
@@ -191,7 +191,7 @@ FINDING = Finding(
     name="curvature",
     title="Hessian spectrum",
     unit="networks",
-    section="Landscape",
+    section=LANDSCAPE,
     order=30,
     find=find,
     summarise=summarise,

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from mlpjax.data import Split
 from mlpjax.findings.curvature import find_extremes
-from mlpjax.findings.finding import Finding
+from mlpjax.findings.finding import LANDSCAPE, Finding
 from mlpjax.findings.subject import Subject
 from mlpjax.landscape.catalogue import Entry, catalogue
 from mlpjax.landscape.minima import Certificate, Kind, classify, count_kinds, in_float64, polish
@@ -202,7 +202,7 @@ FINDING = Finding(
     name="endings",
     title="Stationary points",
     unit="networks",
-    section="Landscape",
+    section=LANDSCAPE,
     order=50,
     find=find,
     summarise=summarise,

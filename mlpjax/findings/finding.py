@@ -7,6 +7,9 @@ from mlpjax.findings.subject import Subject
 from mlpjax.lift import OnProgress
 from mlpjax.report.page import Picture, Table, Tile
 
+LANDSCAPE = "Loss landscape"
+"""The part of the page whose findings take most of a study's time, and which a study may leave out."""
+
 
 def any_finite(subject: Subject) -> bool:
     """Whether a network with a random start did not diverge."""

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Key, Real
 from matplotlib.figure import Figure
 
 from mlpjax.data import Split
-from mlpjax.findings.finding import Finding
+from mlpjax.findings.finding import LANDSCAPE, Finding
 from mlpjax.findings.subject import BATCH, Subject, loss_on_plane
 from mlpjax.landscape.directions import filter_normalised, stack
 from mlpjax.landscape.loss_surface import Health, health
@@ -176,13 +176,25 @@ def draw_profiles(
     return figure
 
 
+def text(found: Surface) -> str:
+    """What the part of the page is about, of which this finding is the first."""
+    del found
+    return (
+        "The training loss as a function of the parameters, around the networks that training ended in: cuts through "
+        "it, the way that training took, its curvature (the eigenvalues of the Hessian), whether the ends are minima, "
+        "and whether a straight line from one network to another crosses a loss barrier, that is a rise of the loss "
+        "above what it is at both ends."
+    )
+
+
 FINDING = Finding(
     name="surface",
     title="Loss surface",
     unit="slices",
-    section="Landscape",
+    section=LANDSCAPE,
     order=10,
     find=find,
     summarise=summarise,
     show=show,
+    text=text,
 )

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, Real
 from matplotlib.figure import Figure
 
 from mlpjax.data import Split
-from mlpjax.findings.finding import Finding
+from mlpjax.findings.finding import LANDSCAPE, Finding
 from mlpjax.findings.subject import BATCH, Subject, loss_on_plane
 from mlpjax.landscape.directions import Components, pca
 from mlpjax.landscape.running_statistics import recomputed_loss
@@ -187,7 +187,7 @@ FINDING = Finding(
     name="trajectory",
     title="Training trajectory",
     unit="periods",
-    section="Landscape",
+    section=LANDSCAPE,
     order=20,
     find=find,
     summarise=summarise,

@@ -65,7 +65,7 @@ def comparison_page(found: Mapping[str, Any], runs: Sequence[Recorded], command:
             "number of seeds of each run, with the spread that was measured. Point: as many seeds as there are.",
             "Power against the number of seeds",
         )
-        sections.append(Section("How many seeds would show it", "", [power]))
+        sections.append(Section("Statistical power", "", [power]))
     sections.append(Section("How it was made", "", [Table("Comparison", (), [("command", command)])]))
     return render(
         f"{told}: {' and '.join(run.name for run in runs) if len(runs) == 2 else f'{len(runs)} runs compared'}",

@@ -45,10 +45,10 @@ def sweep_page(
         ends = "half the length" if others else "the ends"
         over = f"the mean over {counted(seeds, 'seed')}, and {ends} of its 95 % interval"
         caption = f"What networks reached in the end: {over}."
-        results.insert(0, Picture("sweep", f"{_metric(summary)} against {fields}", picture, caption, caption))
+        results.insert(0, Picture("sweep", f"Test {_metric(summary)} against {fields}", picture, caption, caption))
     sections = [
         Section("Results", _best_text(summary), results),
-        Section("What matters", "", _variation(summary)),
+        Section("Analysis of variance", "", _variation(summary)),
         Section("Data", "", [Table("What was checked before training", (), facts)]),
         Section("How it was made", "", origin(settings, environment, command, summary)),
     ]
@@ -102,7 +102,7 @@ def _chance(share: float) -> str:
 
 
 def _metric(summary: Mapping[str, Any]) -> str:
-    return {"error": "Error", "rmse": "RMSE"}[error_metric(summary["settings"][0])]
+    return {"error": "error", "rmse": "RMSE"}[error_metric(summary["settings"][0])]
 
 
 def _best_text(summary: Mapping[str, Any]) -> str:
@@ -110,8 +110,7 @@ def _best_text(summary: Mapping[str, Any]) -> str:
     if best is None:
         return "At every setting some networks diverged: none can be called the best. Lower the learning rate."
     group = summary["settings"][best["place"]]
-    metric = error_metric(group)
-    judged = f"{SPLITS[best['split']]} {'error' if metric == 'error' else 'RMSE'}"
+    judged = f"{SPLITS[best['split']]} {_metric(summary)}"
     said = f"The lowest mean {judged} is that of {_named(group['setting'])}."
     if best["among"] > 1 and best["doubt"] is not None:
         said += f" The chance that another setting is truly lower is {_chance(best['doubt'])}."
@@ -133,11 +132,10 @@ def _variation(summary: Mapping[str, Any]) -> list[Table | Picture]:
         for part in parts
     ]
     note = (
-        "Shares of the variation of the final test figure over all networks, by analysis of variance with seeds as "
-        "blocks; p: the chance of so large a share where it is all chance. Rest: what a seed does at one setting and "
-        "not at another."
+        "Shares of its variation over all networks, by analysis of variance with seeds as blocks; p: the chance of so "
+        "large a share where it is all chance. Rest: what a seed does at one setting and not at another."
     )
-    return [Table("Variation of the test error", ["part", "share", "p"], rows, note)]
+    return [Table(f"Variation of the final test {_metric(summary)}", ["part", "share", "p"], rows, note)]
 
 
 def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
@@ -151,7 +149,7 @@ def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
     unit = " %" if metric == "error" else ""
     tiles = [
         Tile("best setting", _named(group["setting"])),
-        Tile("its test error", f"{figure['mean']:.4g}{unit}", known),
+        Tile(f"its test {_metric(summary)}", f"{figure['mean']:.4g}{unit}", known),
     ]
     if best["doubt"] is not None and best["among"] > 1:
         tiles.append(Tile("chance that another is better", _chance(best["doubt"])))
