@@ -18,6 +18,8 @@ from mlpjax.task import augmented, make_task
 from mlpjax.vgg import VGG
 
 C = TypeVar("C", bound="Configuration")
+DATA_FIELDS = ("data", "label_noise", *(field.name for field in dataclasses.fields(Files)))
+"""Fields that make another data set."""
 
 
 @dataclasses.dataclass(frozen=True)

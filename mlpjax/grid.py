@@ -17,8 +17,8 @@ import tyro
 from jaxtyping import Float
 from rich.console import Console
 
-from mlpjax.configuration import Configuration
-from mlpjax.data import Dataset, Files, check
+from mlpjax.configuration import DATA_FIELDS, Configuration
+from mlpjax.data import Dataset, check
 from mlpjax.effects import effects
 from mlpjax.errors import UserError, require_choice
 from mlpjax.history import error_metric, summarise_group
@@ -36,8 +36,6 @@ from mlpjax.train import check_fit
 
 HIDDEN = "hidden"
 """Swept in place of `widths`: units of every hidden layer of an MLP, whose other widths are those of the data."""
-OF_DATA = ("data", "label_noise", *(field.name for field in dataclasses.fields(Files)))
-"""Fields that make another data set."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,7 +182,7 @@ def run_sweep(config: GridSweep, out: Path, command: Sequence[str], console: Con
 
 def _plan(config: GridSweep, axes: Sequence[Axis], dataset: Dataset) -> Plan:
     """What to train; refuses settings that do not fit their data."""
-    of_data = [axis.field for axis in axes if axis.field in OF_DATA]
+    of_data = [axis.field for axis in axes if axis.field in DATA_FIELDS]
 
     def data(**fields: Any) -> Dataset:
         return config.load_at(**fields)

@@ -4,12 +4,13 @@ import csv
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from mlpjax.configuration import DATA_FIELDS
 from mlpjax.errors import UserError
 
 RUN_COLUMNS = ("run", "name", "model", "method", "algorithm", "optimizer", "setting", "config", "experiment", "variant")
@@ -68,14 +69,12 @@ def _read_folder(path: Path) -> list[Recorded]:
     if not fields:
         return [_final(name, data, frame)]
     found = []
-    for setting, rows in frame.groupby(fields, sort=False, dropna=False):
-        said = ", ".join(f"{field.replace('_', ' ')} {value}" for field, value in zip(fields, setting, strict=True))
-        found.append(_final(f"{name}: {said}", f"{data} {_of_data(fields, setting)}", rows))
+    for values, rows in frame.groupby(fields, sort=False, dropna=False):
+        setting = {field: None if value != value else value for field, value in zip(fields, values, strict=True)}
+        said = ", ".join(f"{field.replace('_', ' ')} {value}" for field, value in setting.items())
+        own = {field: value for field, value in setting.items() if field in DATA_FIELDS}
+        found.append(_final(f"{name}: {said}", f"{data} {own}", rows))
     return found
-
-
-def _of_data(fields: list[str], setting: tuple[Any, ...]) -> list[Any]:
-    return [value for field, value in zip(fields, setting, strict=True) if field in ("data", "label_noise")]
 
 
 def _final(name: str, data: str, frame: pd.DataFrame) -> Recorded:

@@ -151,6 +151,25 @@ def test_a_study_is_a_run(tmp_path):
     np.testing.assert_allclose(run.values["train_loss"], [3.7, np.nan])
 
 
+def test_settings_of_a_sweep_over_the_data_are_not_paired(tmp_path):
+    rows = [
+        (size, noise, seed, 1, "test", "loss", seed + noise)
+        for size in (8.0, np.nan)
+        for noise in (0.0, 0.2)
+        for seed in (1, 2)
+    ]
+    fields = ["batch_size", "label_noise"]
+    columns = [*fields, "seed", "epoch", "split", "metric", "value"]
+    pd.DataFrame(rows, columns=columns).to_parquet(tmp_path / "sweep.parquet")
+    over = [[field, "x"] for field in fields]
+    (tmp_path / "config.json").write_text(json.dumps({"config": {"data": "xor", "over": over}}))
+    runs = read_runs(tmp_path)
+    names = [run.name.partition(": ")[2] for run in runs]
+    assert names[1:3] == ["batch size 8.0, label noise 0.2", "batch size None, label noise 0.0"]
+    paired = [row["paired"] for row in compare(runs)["comparisons"]]
+    assert paired == [False, True, False]
+
+
 def write(path, text):
     path.write_text(text)
     return path
