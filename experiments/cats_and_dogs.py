@@ -16,9 +16,16 @@ The first loss is that of the course's network at full width, on a minibatch of 
 Command: python experiments/cats_and_dogs.py --data folder:DIR, where DIR is the folder or the archive of the
 photographs, cat.0.jpg to dog.12499.jpg of "Dogs vs. Cats", of any size, or --data tfds:cats_vs_dogs, split by chance as
 its files have no numbers; or set MLPJAX_CATS_AND_DOGS to either. A run that was killed goes on where it was.
-Wall time on two cores: not measured in full yet; --quick 45 s, on pictures of its own.
+Wall time on two cores: two to two and a half hours; --quick 45 s, on pictures of its own. The committed results were
+made in several sittings, with other work beside them at times: their minutes are an upper bound.
 
-Expected: not measured in full yet, so it has no entry in the ledger.
+Expected: 90.9 % [89.5, 92.3] test accuracy, above the published 88.28 %; all four seeds are above 90 %, after 24
+minutes each, but four are too few to say so of the mean. Dogs are told in 95.4 %, cats in 86.4 % of the photographs.
+In four epochs a network of half the width reaches 80.7 %, an MLP 55.1 %. There batch norm is worth 4 to 32 points
+(two of four seeds do not learn without it), the schedule and the width a few points that four seeds do not tell from
+none; and augmentation costs 1 to 3 points at every seed, as so short a training does not overfit. The course's first
+loss is one that sixteen draws of its start give: 8,647 on average, and widely scattered; theory has the spread of the
+pixels grow 8,395-fold through its layers, and it does. With He's weights the first loss is 1.5.
 """
 
 import math
