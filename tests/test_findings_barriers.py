@@ -28,7 +28,8 @@ def test_the_tiles_carry_their_interval():
     found = Barriers([(2 * i, 2 * i + 1) for i in range(6)], np.linspace(0, 1, 5), kinds)
     before, after = FINDING.tiles(found)
     assert before.value == f"{heights.mean():.3g}"
-    assert before.interval == "95 % interval {:.4g} to {:.4g}, train loss, 6 pairs of seeds".format(*mean_ci(heights))
+    ends = "95 % interval {:.4g} to {:.4g}".format(*mean_ci(heights))
+    assert before.interval == f"{ends}, rise of the train loss between two networks, 6 pairs of seeds"
     assert after.label == "Loss barrier, units matched"
     assert after.interval.startswith("95 % interval {:.4g}".format(*mean_ci(heights / 10)))
 
