@@ -15,7 +15,6 @@ os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusi
 os.environ["XLA_FLAGS"] += " --xla_cpu_parallel_codegen_split_count=1 --xla_force_host_platform_device_count=2"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the others only wait: nothing here is large
 
 import jax
 import jaxtyping
