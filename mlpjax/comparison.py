@@ -13,6 +13,7 @@ from mlpjax.errors import UserError, require_choice
 from mlpjax.plumbing.files import write_atomically
 from mlpjax.recorded import Recorded, read_runs
 from mlpjax.report.comparison_page import comparison_page, sentence
+from mlpjax.report.tables import counted
 from mlpjax.stats import difference, holm, power, seeds_to_show, summarise
 
 POWER_AT = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
@@ -80,7 +81,7 @@ def _compare(first: Recorded, other: Recorded, metric: str) -> dict[str, Any]:
     for run, values in ((first, two), (other, one)):
         if len(values) < 2:
             lost = f" that did not diverge in {metric}" if len(run.seeds) > 1 else ""
-            raise UserError(f"{run.name}: has {len(values)} seed{'s' * (len(values) != 1)}{lost}; give at least two")
+            raise UserError(f"{run.name}: has {counted(len(values), 'seed')}{lost}; give at least two")
     told = difference(one, two, paired=paired)
     sd = float(np.std(one - two, ddof=1)) if paired else math.sqrt((one.var(ddof=1) + two.var(ddof=1)) / 2)
     return {

@@ -28,8 +28,8 @@ from mlpjax.plumbing.identity import plain
 from mlpjax.plumbing.progress import progress_bar
 from mlpjax.plumbing.runs import Checkpoints, RunFolder, open_run
 from mlpjax.plumbing.terminal import print_table, say_how_to_go_on
-from mlpjax.report.sweep_page import setting_rows, sweep_page, text
-from mlpjax.report.tables import counted
+from mlpjax.report.sweep_page import setting_rows, sweep_page
+from mlpjax.report.tables import counted, typed
 from mlpjax.stats import lowest
 from mlpjax.sweeps import Plan, Swept, carry_out, plan
 from mlpjax.train import check_fit
@@ -76,7 +76,7 @@ class GridSweep(Configuration):
         for given in self.over:
             name = _field(given)
             require_choice("field to sweep", name, hints)
-            values = [_parse(name, text, hints[name]) for text in given[1:]]
+            values = [_parse(name, value, hints[name]) for value in given[1:]]
             if not values:
                 raise UserError(f"over {name}: give at least one value")
             if name == HIDDEN:
@@ -112,7 +112,7 @@ class Axis(NamedTuple):
         """A value as it stands in a table: a number where all values are numbers or None, else text."""
         if all(value is None or isinstance(value, int | float) for value in self.values):
             return math.nan if value is None else value
-        return text(value)
+        return typed(value)
 
 
 def run_sweep(config: GridSweep, out: Path, command: Sequence[str], console: Console) -> dict[str, Any]:
@@ -247,24 +247,24 @@ def _hints(configuration: Any) -> dict[str, Any]:
     return get_type_hints(type(configuration))
 
 
-def _parse(name: str, typed: str, hint: Any) -> Any:
+def _parse(name: str, given: str, hint: Any) -> Any:
     """A value from what was typed, by the type of its field."""
     kinds = {get_origin(kind) or kind: kind for kind in (hint, *get_args(hint)) if kind is not None}
-    if typed.lower() == "none" and NoneType in kinds:
+    if given.lower() == "none" and NoneType in kinds:
         return None
-    if bool in kinds and typed.lower() in ("true", "false"):
-        return typed.lower() == "true"
+    if bool in kinds and given.lower() in ("true", "false"):
+        return given.lower() == "true"
     for kind in (int, float):
         if kind in kinds or (name == "dropout" and kind is float):
             try:
-                return kind(typed)
+                return kind(given)
             except ValueError:
                 pass
-    if tuple in kinds and all(part.isdecimal() for part in typed.split("-")):
-        return tuple(map(int, typed.split("-")))
+    if tuple in kinds and all(part.isdecimal() for part in given.split("-")):
+        return tuple(map(int, given.split("-")))
     if Literal in kinds:
-        require_choice(name, typed, get_args(kinds[Literal]))
-        return typed
+        require_choice(name, given, get_args(kinds[Literal]))
+        return given
     if str in kinds:
-        return typed
-    raise UserError(f"over {name}: {typed!r} is no value of it")
+        return given
+    raise UserError(f"over {name}: {given!r} is no value of it")

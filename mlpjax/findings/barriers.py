@@ -23,7 +23,7 @@ from mlpjax.lift import OnProgress
 from mlpjax.models import MLP
 from mlpjax.report.figures import BLUE, STYLE, VERMILLION, png
 from mlpjax.report.page import Picture, Table, Tile
-from mlpjax.report.tables import SUMMARY_HEADER, mean_tile, summary_row
+from mlpjax.report.tables import SUMMARY_HEADER, counted, mean_tile, summary_row
 from mlpjax.task import mean_loss
 from mlpjax.typing import Variables
 
@@ -115,7 +115,7 @@ def summarise(found: Barriers) -> dict[str, Any]:
 
 
 def _pairs(found: Barriers) -> str:
-    return f"{len(found.seeds):,} pair{'s' * (len(found.seeds) > 1)} of seeds"
+    return f"{counted(len(found.seeds), 'pair')} of seeds"
 
 
 def tiles(found: Barriers) -> list[Tile]:

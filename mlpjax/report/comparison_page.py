@@ -157,8 +157,7 @@ def runs_figure(found: Mapping[str, Any], runs: Sequence[Recorded]) -> Figure:
         axes.set_yticks(range(len(runs)), labels=[run.name for run in runs] if axes is left else [""] * len(runs))
         axes.set_ylim(len(runs) - 0.5, -0.5)
     left.set(xlabel=metric_name(metric), ylabel="run")
-    right.set(xlabel=f"difference from {found['baseline']}", ylabel="")
-    right.set_ylabel("run")
+    right.set(xlabel=f"difference from {found['baseline']}", ylabel="run")
     return figure
 
 
@@ -180,9 +179,8 @@ def power_figure(found: Mapping[str, Any]) -> Figure:
         axes.plot(here, np.interp(here, seeds, 100 * powers), "o", color=line.get_color(), ms=8)
     axes.axhline(80, color="#777777", lw=1.4, ls="--")
     axes.set(xlabel="seeds of each run", ylabel="power (%)", xscale="log", ylim=(0, 103))
-    axes.set_xticks(
-        [2, 5, 10, 20, 50, 100, 200, 500, 1000], labels=["2", "5", "10", "20", "50", "100", "200", "500", "1000"]
-    )
+    ticks = [2, 5, 10, 20, 50, 100, 200, 500, 1000]
+    axes.set_xticks(ticks, labels=map(str, ticks))
     axes.minorticks_off()
     axes.legend(title="true difference", loc="lower right")
     return figure

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from mlpjax.activations import ACTIVATIONS
 from mlpjax.data import Dataset
 from mlpjax.history import error_metric
-from mlpjax.report.tables import METRICS
+from mlpjax.report.tables import METRICS, typed
 from mlpjax.stats import quantile_band, summarise, wilson_ci
 
 # Okabe and Ito, Color Universal Design (2008): told apart by colour-blind readers too.
@@ -173,12 +173,10 @@ def _curves(axes: Axes, over: Mapping[str, Sequence[Any]], groups: Sequence[Mapp
     test = mean[np.isfinite(mean)]
     if metric == "loss" and test.size and test.min() > 0 and test.max() > 10 * test.min():
         axes.set_yscale("log")
-    elif metric != "r2":
+    else:
         axes.set_ylim(bottom=0)
     if not numeric:
-        axes.set_xticks(
-            places, labels=["-".join(map(str, v)) if isinstance(v, tuple | list) else str(v) for v in values]
-        )
+        axes.set_xticks(places, labels=map(typed, values))
         axes.margins(x=0.15)
         return
     logarithmic = places.min() > 0 and places.max() > 10 * places.min()
@@ -217,8 +215,8 @@ def _heat_map(axes: Axes, over: Mapping[str, Sequence[Any]], groups: Sequence[Ma
                 said += f"\n±{(figures['ci95'][1] - figures['ci95'][0]) / 2:.2g}"
         light = figures and figures["mean"] > middle
         axes.text(column, row, said, ha="center", va="center", fontsize=10, color="white" if light else "black")
-    rows = [", ".join(f"{group['setting'][field]}" for field in fields) for group in groups[::columns]]
-    axes.set_xticks(range(columns), labels=map(str, over[across]))
+    rows = [", ".join(typed(group["setting"][field]) for field in fields) for group in groups[::columns]]
+    axes.set_xticks(range(columns), labels=map(typed, over[across]))
     axes.set_yticks(range(len(rows)), labels=rows)
     names = [FIELDS.get(field, field.replace("_", " ")) for field in over]
     axes.set(xlabel=names[-1], ylabel=", ".join(names[:-1]), title=f"final test {METRICS[metric]}")

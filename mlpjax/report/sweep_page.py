@@ -7,7 +7,7 @@ from mlpjax.data import Dataset
 from mlpjax.history import error_metric
 from mlpjax.report import figures
 from mlpjax.report.page import Picture, Section, Table, Tile, render
-from mlpjax.report.tables import METRICS, SPLITS, counted, interval, number, origin
+from mlpjax.report.tables import METRICS, SPLITS, counted, interval, number, origin, typed
 
 
 def sweep_page(
@@ -71,7 +71,7 @@ def setting_rows(summary: Mapping[str, Any], splits: Sequence[str]) -> tuple[lis
     groups = summary["settings"]
     metric = error_metric(groups[0])
     columns = [
-        (field.replace("_", "\n"), [text(group["setting"][field]) for group in groups]) for field in summary["over"]
+        (field.replace("_", "\n"), [typed(group["setting"][field]) for group in groups]) for field in summary["over"]
     ]
     if len({group["parameters"] for group in groups}) > 1:
         columns.append(("parameters", [f"{group['parameters']:,}" for group in groups]))
@@ -88,13 +88,8 @@ def setting_rows(summary: Mapping[str, Any], splits: Sequence[str]) -> tuple[lis
     return list(header), [list(row) for row in zip(*cells, strict=True)]
 
 
-def text(value: Any) -> str:
-    """A value as it is typed."""
-    return "-".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
-
 def _named(setting: Mapping[str, Any]) -> str:
-    return ", ".join(f"{field.replace('_', ' ')} {text(value)}" for field, value in setting.items())
+    return ", ".join(f"{field.replace('_', ' ')} {typed(value)}" for field, value in setting.items())
 
 
 def _chance(share: float) -> str:

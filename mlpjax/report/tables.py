@@ -19,6 +19,11 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
+def typed(value: Any) -> str:
+    """A value of a field as the command line reads it: several numbers are joined by hyphens."""
+    return "-".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
 def number(value: float | None) -> str:
     """A number as text, to four digits; nothing for None."""
     return "" if value is None else f"{value:.4g}"
