@@ -22,7 +22,7 @@ from mlpjax.errors import UserError
 from mlpjax.grid import GridSweep, run_sweep
 from mlpjax.plumbing.compilation import remember_compilations
 from mlpjax.plumbing.devices import use_all_cores
-from mlpjax.plumbing.files import write_atomically
+from mlpjax.plumbing.files import write_output
 from mlpjax.plumbing.processes import ALONE, join
 from mlpjax.report import figures
 from mlpjax.study import Study, run_study
@@ -170,11 +170,7 @@ def activations(out: Path = Path("activations.png")) -> None:
     """
     if not out.parent.is_dir():
         raise UserError(f"--out {out}: there is no folder {out.parent}; make it first")
-    picture = figures.png(figures.activations())
-    try:
-        write_atomically(out, lambda file: file.write(picture))
-    except OSError as error:
-        raise UserError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from error
+    write_output(out, figures.png(figures.activations()))
     Console().print(f"Written to {out}", soft_wrap=True)
 
 

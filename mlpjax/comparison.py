@@ -10,7 +10,7 @@ import numpy as np
 from rich.console import Console
 
 from mlpjax.errors import UserError, require_choice
-from mlpjax.plumbing.files import write_atomically
+from mlpjax.plumbing.files import write_output
 from mlpjax.recorded import Recorded, read_runs
 from mlpjax.report.comparison_page import comparison_page, sentence
 from mlpjax.report.tables import counted
@@ -140,11 +140,7 @@ def run_compare(
     """
     runs = [run for path in paths for run in read_runs(path, run_column, seed_column)]
     found = compare(runs, metric, size)
-    page = comparison_page(found, runs, command)
-    try:
-        write_atomically(out, lambda file: file.write(page.encode()))
-    except OSError as error:
-        raise UserError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from error
+    write_output(out, comparison_page(found, runs, command).encode())
     if as_json:
         console.print_json(json.dumps(found, allow_nan=False))
         return found

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from mlpjax.errors import UserError
+
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file so that a reader, a full disk or a kill never meets half of it.
@@ -28,3 +30,15 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_output(out: Path, content: bytes) -> None:
+    """Write the file that a user named with --out.
+
+    Raises:
+        UserError: it cannot be written there.
+    """
+    try:
+        write_atomically(out, lambda file: file.write(content))
+    except OSError as error:
+        raise UserError(f"--out {out}: cannot be written ({error.strerror}); choose another place") from error
