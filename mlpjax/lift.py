@@ -187,7 +187,7 @@ def run(
     form = None
     if group.agree(len(missing)):
         parts = _Parts(len(missing), _plan(missing, wanted), chunk, group)
-        own = jax.tree.map(lambda leaf: leaf[missing], members)
+        own = _select(members, missing)
 
         def on_missing(rows: Int[np.ndarray, " networks"], periods: int, state: PyTree) -> None:
             on_state(missing[rows], periods, state)
@@ -221,6 +221,13 @@ def tree_bytes(tree: PyTree) -> int:
 
 def _versions() -> dict[str, str]:
     return {f"version of {name}": version(name) for name in ("mlpjax", "jax")}
+
+
+def _select(tree: PyTree, rows: Int[np.ndarray, " networks"]) -> PyTree:
+    """Some networks' rows of every array; all of them, in order, are the tree itself: no program is compiled for it."""
+    if np.array_equal(rows, np.arange(_rows(tree))):
+        return tree
+    return jax.tree.map(lambda leaf: leaf[rows], tree)
 
 
 def _rows(tree: PyTree) -> int:
@@ -288,8 +295,7 @@ def _run_parts(
                 on_state(parts.rows[name], periods, state)
 
             rows = np.minimum(np.arange(parts.size) + parts.rows[name][0], _rows(members) - 1)
-            own = jax.tree.map(lambda leaf, rows=rows: leaf[rows], members)
-            state, seconds = _run_part(lifted, own, store, partial, on_period)
+            state, seconds = _run_part(lifted, _select(members, rows), store, partial, on_period)
             result, _ = lifted.call("finish", state)
             result = jax.tree.map(lambda leaf, networks=networks: np.asarray(leaf)[:networks], result)
             yield name, {"result": result, "seconds": np.tile(seconds / networks, (networks, 1))}

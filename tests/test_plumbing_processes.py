@@ -113,7 +113,7 @@ def test_the_shares_of_all_processes_are_the_whole_and_none_overlap(count):
     assert sorted(unit for result in results for unit in result[2]) == list(range(10))
 
 
-@pytest.mark.parametrize(("count", "victim"), [(2, 0), (3, 1)])
+@pytest.mark.parametrize(("count", "victim"), [(2, 0), pytest.param(3, 1, marks=pytest.mark.slow)])
 def test_when_one_is_killed_the_others_name_it_and_a_restart_finishes(tmp_path, count, victim):
     processes = start(count, tmp_path, seconds=0.5)
     first = tmp_path / f"unit-{victim}.npz"
