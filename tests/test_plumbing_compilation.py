@@ -15,54 +15,43 @@ from mlpjax import MLP, Recipe, load, map_seeds, train_many
 from mlpjax.plumbing import compilation
 from mlpjax.plumbing.compilation import compile_program
 
-REMEMBER = """
+COMPILE = """
 import mlpjax
 mlpjax.use_all_cores()
 mlpjax.remember_compilations()
 import jax
+import numpy as np
 from jax._src import monitoring
 hits = []
 monitoring.register_event_listener(lambda event, **_: hits.append(event) if event.endswith("cache_hits") else None)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)  # or these programs are too small to be kept
+found = mlpjax.map_seeds(lambda x: jax.numpy.sin(x @ x), np.arange(36, dtype=np.float32).reshape(4, 3, 3), chunk=2)
+print(jax.config.jax_compilation_cache_dir, len(hits) > 0, found.tobytes().hex())
 """
-TRAIN = """
-data = mlpjax.load("xor", n=50)
-recipe = mlpjax.Recipe(epochs=2, batch_size=10)
-found = mlpjax.train_many(mlpjax.MLP(widths=(2, 8, 2)), recipe, data, range(4)).history["test_loss"]
-"""
-COMPILE = """
-import numpy as np
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)  # or what follows is too small to be kept
-found = np.asarray(jax.jit(lambda x: x @ x)(np.eye(9)))
-"""
-SAY = "print(jax.config.jax_compilation_cache_dir, len(hits) > 0, found.tobytes().hex())"
 
 
-def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(**environment: str) -> subprocess.CompletedProcess[str]:
     names = ("XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR")
     settings = {name: value for name, value in os.environ.items() if name not in names} | environment
-    command = [sys.executable, "-c", REMEMBER + code + SAY]
-    return subprocess.run(command, env=settings, capture_output=True, text=True, check=True)
+    return subprocess.run([sys.executable, "-c", COMPILE], env=settings, capture_output=True, text=True, check=True)
 
 
 def test_a_second_process_compiles_nothing_anew_and_finds_the_same(tmp_path: Path) -> None:
-    def train() -> list[str]:
-        return run(TRAIN, XDG_CACHE_HOME=str(tmp_path), HOME=str(tmp_path)).stdout.split()
-
-    folder, known, first = train()
-    assert Path(folder).is_relative_to(tmp_path)
-    assert known == "False"
-    assert train() == [folder, "True", first]
+    first, second = (run(XDG_CACHE_HOME=str(tmp_path), HOME=str(tmp_path)).stdout.split() for _ in range(2))
+    assert Path(first[0]).is_relative_to(tmp_path)
+    assert first[1] == "False"
+    assert second == [first[0], "True", first[2]]
 
 
 def test_a_place_that_was_chosen_is_kept(tmp_path: Path) -> None:
-    assert run(COMPILE, JAX_COMPILATION_CACHE_DIR=str(tmp_path / "mine")).stdout.split()[0] == str(tmp_path / "mine")
+    assert run(JAX_COMPILATION_CACHE_DIR=str(tmp_path / "mine")).stdout.split()[0] == str(tmp_path / "mine")
     assert any((tmp_path / "mine").iterdir())
 
 
 def test_a_cache_folder_that_cannot_be_made_is_done_without(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
-    answer = run(COMPILE, XDG_CACHE_HOME=str(file), HOME=str(file))
+    answer = run(XDG_CACHE_HOME=str(file), HOME=str(file))
     assert answer.stdout.split()[:2] == ["None", "False"]
     said = [line for line in answer.stderr.splitlines() if "cannot be kept" in line]
     assert answer.stderr.splitlines() == said

@@ -219,12 +219,12 @@ def test_processes_that_do_not_meet_say_why():
             *[(ports[2], 2, 0), (ports[2], 3, 1)],
             *[(ports[3], 2, 0), (ports[3], 3, 2)],
         ][case]
-        with join(f"localhost:{port}", count, index, meeting_seconds=5, silence_seconds=2) as group:
+        with join(f"localhost:{port}", count, index, meeting_seconds=3, silence_seconds=2) as group:
             group.barrier()
 
     alone_0, alone_1, with_second_of_3, second_of_3, with_third_of_3, third_of_3 = map(str, in_threads(6, work))
     for message in (alone_0, alone_1, with_third_of_3):
-        assert "the processes did not meet within 5 s (Deadline Exceeded); start all, with the same" in message
+        assert "the processes did not meet within 3 s (Deadline Exceeded); start all, with the same" in message
     assert "this process expects 3 processes and process 0 expects 2" in second_of_3
     assert "process 1 of 2 is gone" in with_second_of_3
     assert "Unexpected task registered" in third_of_3

@@ -208,7 +208,7 @@ def final(folder: Path, split: str, metric: str) -> np.ndarray:
 
 def test_a_vgg_is_studied_on_a_folder_of_pictures(tmp_path, capsys, monkeypatch):
     """One command without a number of classes or features: what is about units is left out, the rest is there."""
-    monkeypatch.setitem(BLOCKS, 11, (1, 1, 0, 0, 0))  # two convolutions of the eight: compiling them all takes minutes
+    monkeypatch.setitem(BLOCKS, 11, (1, 0, 0, 0, 0))  # one convolution of the eight: compiling them all takes minutes
     rng = np.random.default_rng(0)
     for name, colour in (("blue", (60, 60, 200)), ("red", (200, 60, 60))):
         (tmp_path / "pictures" / name).mkdir(parents=True)
@@ -266,7 +266,7 @@ def test_training_examples_are_deformed_where_that_is_asked(tmp_path, monkeypatc
     assert config["deformation"]["flip"]
 
 
-LONG = [*SMALL, "--epochs", "2000", "--eval-every", "10", "--no-landscape"]
+LONG = [*SMALL, "--epochs", "600", "--eval-every", "10", "--no-landscape"]
 
 
 # Where the tests run in the background of a shell, Ctrl-C is ignored, and the command would inherit that. A checkpoint
