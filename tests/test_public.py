@@ -30,7 +30,7 @@ def test_a_name_that_is_not_there_is_refused_as_by_any_module():
 @pytest.mark.parametrize(
     "code",
     [
-        "assert 'jax' not in sys.modules; mlpjax.MLP; assert 'jax' in sys.modules",
+        "assert 'jax' not in sys.modules; mlpjax.MLP; assert 'jax' in sys.modules; assert 'sklearn' not in sys.modules",
         "assert 'train_many' in dir(mlpjax)",
         "from mlpjax import landscape, MLP; landscape.__name__",
         "from mlpjax import *; train_many, use_all_cores",

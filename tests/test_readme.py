@@ -47,6 +47,7 @@ def test_python_of_the_readme_runs(tmp_path, monkeypatch):
     assert names["curvature"].shape == (8,)
     assert (names["curvature"] > 0).all()
     assert names["accuracy"] > 0.9
+    assert names["of_the_mean"] > 0.85
     assert names["convolutional"].stats["batch_stats"].keys() == {"BatchNorm_0"}
     assert (names["top_3_accuracy"] > 0.5).all()
     assert (names["flat"].history["test_accuracy"][:, -1] > 0.9).all()
