@@ -12,7 +12,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
@@ -163,16 +162,6 @@ def number(value: float | None) -> str:
     if value is None:
         return ""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
-def flops_per_example(widths: Sequence[int]) -> int:
-    """Floating-point operations of training an MLP on one example: forward, and backward without the input's gradient.
-
-    Each layer of i inputs and o outputs takes 2 i o forward, 2 i o for the weights' gradient and, but for the first,
-    2 i o for its input's. Biases, activations and the optimizer are not counted.
-    """
-    products = [2 * inputs * outputs for inputs, outputs in pairwise(widths)]
-    return 3 * sum(products) - products[0]
 
 
 def synthetic_digits(examples: int, test_examples: int) -> Dataset:

@@ -33,7 +33,6 @@ from common import (
     Rounds,
     Row,
     Timing,
-    flops_per_example,
     four_points,
     run_benchmark,
     time_training,
@@ -41,6 +40,7 @@ from common import (
 
 import mlpjax
 from mlpjax import MLP, Recipe, UserError
+from mlpjax.plumbing.rate import flops_per_example
 from mlpjax.stats import summarise
 
 PLAIN = MLP(WIDTHS)

@@ -43,7 +43,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
-from itertools import pairwise, repeat
+from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,6 +75,7 @@ from mlpjax import (
 from mlpjax.claims import MNIST, Claim, run_experiment
 from mlpjax.data.mnist import load_mnist
 from mlpjax.lift import OnProgress
+from mlpjax.plumbing.rate import float32_rate, flops_per_example
 from mlpjax.recipe import make_schedule
 from mlpjax.report.figures import BLUE, GREEN, ORANGE, PURPLE, STYLE, VERMILLION, png
 from mlpjax.stats import mean_band
@@ -167,30 +168,10 @@ class Components(NamedTuple):
         return params | {"dense_0": {"kernel": kernel, "bias": first["bias"] - self.mean @ kernel}}
 
 
-def flops_per_example(widths: Sequence[int]) -> int:
-    """Of training on one example: products forward, for the weights' gradients, and for all inputs' but the first's."""
-    products = [2 * inputs * outputs for inputs, outputs in pairwise(widths)]
-    return 3 * sum(products) - products[0]
-
-
 def shortest(curve: Curve, limit: float, choosers: slice) -> int | None:
     """Place of the fastest training whose mean error, over the seeds that choose, is at most the limit."""
     seconds = np.where(curve.error[:, choosers].mean(axis=1) <= limit, curve.seconds[:, choosers].mean(axis=1), np.inf)
     return int(seconds.argmin()) if np.isfinite(seconds).any() else None
-
-
-def float32_rate() -> float:
-    """What all cores reach together in products of 2048 x 2048, in GFLOP/s: the median of seven turns."""
-    mesh = jax.make_mesh((len(jax.devices()),), ("cores",))
-    matrices = np.ones((len(jax.devices()), 2048, 2048), np.float32)
-    spread = jax.device_put(matrices, jax.NamedSharding(mesh, jax.P("cores")))
-    product = jax.jit(lambda a: a @ a)
-    turns = []
-    for _ in range(8):
-        begin = time.perf_counter()
-        product(spread).block_until_ready()
-        turns.append(time.perf_counter() - begin)
-    return 2 * matrices.size * 2048 / float(np.median(turns[1:])) / 1e9
 
 
 def seen(way: Way, dataset: Dataset) -> tuple[Dataset, Components | None, float]:
