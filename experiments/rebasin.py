@@ -54,6 +54,7 @@ import jax
 import jax.numpy as jnp
 import matplotlib as mpl
 import numpy as np
+from jaxtyping import Array, PyTree
 from matplotlib.figure import Figure
 
 from mlpjax import (
@@ -175,12 +176,18 @@ def compare(model: MLP, recipe: Recipe, dataset: Dataset, seeds: int) -> tuple[P
 
 def planted(model: MLP, params: Params, seeds: int) -> tuple[np.ndarray, np.ndarray]:
     """Match every network to itself moved by a random element: whether it is found, and in how many passes."""
+
+    @jax.jit
+    def plant(key: Array, params: Params) -> tuple[PyTree, Params]:
+        element = random_element(key, model)
+        return element, act(element, params)
+
     found, passes = [], []
     for seed in range(seeds):
         a = network(params, seed)
         element_key, match_key = jax.random.split(jax.random.key(seed))
-        element = random_element(element_key, model)
-        again = match(model, a, act(element, a), match_key)
+        element, moved = plant(element_key, a)
+        again = match(model, a, moved, match_key)
         # Unit j of the match is unit order[j] of the moved network, which was unit planted[order[j]] of this one.
         back = [
             np.asarray(units.order)[np.asarray(mine.order)] for units, mine in zip(element, again.element, strict=True)
@@ -242,7 +249,8 @@ def claims_of_depth(features: int, classes: int, seeds: int) -> list[Claim]:
     claims, passes = [], {}
     for depth in DEPTHS:
         model = MLP((features, *[128] * depth, classes), initializer="lecun")
-        params = jax.vmap(lambda key, model=model: model.init(key).params)(jax.random.split(jax.random.key(0), seeds))
+        draw = jax.jit(jax.vmap(lambda key, model=model: model.init(key).params))
+        params = draw(jax.random.split(jax.random.key(0), seeds))
         found, passes[depth] = planted(model, params, seeds)
         group = f"untrained, {depth} x 128"
         claims += [

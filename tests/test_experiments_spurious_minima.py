@@ -97,7 +97,7 @@ def test_descent_agrees_with_gradient_descent_by_hand(spurious: ModuleType, stud
         work = spurious.make_descent(students, teachers)
         keys = jax.vmap(jax.random.key)(jnp.arange(3))
         found, _ = run(work, keys, teacher, chunk=2)
-        starts = jax.vmap(lambda key: work.start(key, teacher).students)(keys)
+        starts = jax.jit(jax.vmap(lambda key: work.start(key, teacher).students))(keys)
         loss = jax.jit(spurious.population_loss)
         for i, weights in enumerate(np.array(starts)):
             steps = 0
