@@ -109,8 +109,9 @@ def test_values_and_slopes_equal_the_closed_forms(name, dtype):
     exact_z = np.asarray(z, np.float64)  # the grid as rounded to dtype
     # Of all, mish's slope is rounded worst: its 1 - tanh^2 is multiplied by z.
     rounding = 200 * jnp.finfo(dtype).eps if name == "mish" else 16 * jnp.finfo(dtype).eps
-    np.testing.assert_allclose(of_z(name)(z), EXPECTED[name](exact_z), rtol=rounding, atol=rounding)
-    np.testing.assert_allclose(slope(of_z(name))(z), EXPECTED_SLOPE[name](exact_z), rtol=rounding, atol=rounding)
+    values, slopes = jax.jit(lambda z: (of_z(name)(z), slope(of_z(name))(z)))(z)
+    np.testing.assert_allclose(values, EXPECTED[name](exact_z), rtol=rounding, atol=rounding)
+    np.testing.assert_allclose(slopes, EXPECTED_SLOPE[name](exact_z), rtol=rounding, atol=rounding)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -201,7 +202,7 @@ def test_smooth_relu_trains_the_root_of_its_sharpness():
 @pytest.mark.parametrize("name", NAMES)
 def test_slopes_are_those_of_the_closed_forms(name):
     z = np.linspace(-5, 5, 12, dtype=np.float32).reshape(3, 4)
-    found = activations.slopes(ACTIVATIONS[name], jnp.asarray(z))
+    found = jax.jit(lambda z: activations.slopes(ACTIVATIONS[name], z))(z)
     np.testing.assert_allclose(found, EXPECTED_SLOPE[name](z.astype(float)), rtol=1e-5, atol=1e-6)
 
 

@@ -44,12 +44,12 @@ def test_of_a_costly_network_fewer_examples_are_looked_at(subject, monkeypatch):
 
 def test_a_plane_in_stages_is_that_of_the_whole_loss(subject):
     model, task, params = subject.model, subject.task, subject.network(0).params
-    directions = stack(*(random_normal(jax.random.key(seed), params) for seed in (0, 1)))
+    directions = jax.jit(lambda p: stack(*(random_normal(jax.random.key(seed), p) for seed in (0, 1))))(params)
     steps = (jnp.linspace(-1, 1, 3),) * 2
     found = jax.jit(lambda *at: loss_on_plane(model, task, mean_loss(task), *at, 16))(
         params, subject.train, directions, steps
     )
-    expected = slice_loss(mean_loss(task), params, subject.train, directions, steps)
+    expected = jax.jit(lambda *at: slice_loss(mean_loss(task), *at))(params, subject.train, directions, steps)
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 

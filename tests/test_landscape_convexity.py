@@ -39,6 +39,7 @@ def drawer(model: MLP, size: float = 1.0):
     """Normal parameters, in the floating-point type that is the default where they are drawn."""
     flat, unravel = jax.flatten_util.ravel_pytree(model.init(KEY).params)
 
+    @jax.jit
     def draw(key) -> Params:
         drawn = size * jax.random.normal(key, flat.shape, jnp.float32)
         return jax.tree.map(lambda leaf: leaf.astype(float), unravel(drawn))

@@ -41,11 +41,11 @@ def test_the_objective_computes_in_the_type_of_the_parameters():
 @given(n=st.integers(1, 30), batch_size=st.integers(1, 40))
 def test_a_mean_over_batches_is_the_mean(n, batch_size):
     x = np.random.default_rng(n).normal(size=(n, 3)).astype(np.float32)
-    found = mean_over_batches(
-        lambda rows: {"x": jnp.mean(rows["x"], axis=0), "yy": jnp.mean(rows["y"] ** 2)},
-        {"x": x, "y": x[:, 0]},
-        batch_size,
-    )
+
+    def means(rows):
+        return {"x": jnp.mean(rows["x"], axis=0), "yy": jnp.mean(rows["y"] ** 2)}
+
+    found = jax.jit(lambda rows: mean_over_batches(means, rows, batch_size))({"x": x, "y": x[:, 0]})
     np.testing.assert_allclose(found["x"], x.mean(axis=0), atol=1e-6)
     np.testing.assert_allclose(found["yy"], np.mean(x[:, 0] ** 2), atol=1e-6)
 

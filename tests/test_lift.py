@@ -34,7 +34,7 @@ def test_chunks_leave_no_one_out_and_count_every_period(count, chunk, periods):
         periods=periods,
         finish=lambda state: {"tenfold": state},
     )
-    members = jnp.arange(count, dtype=jnp.float32)
+    members = np.arange(count, dtype=np.float32)
     result, seconds = run(
         work, members, jnp.float32(1), chunk=chunk, on_progress=lambda done, total: told.append((done, total))
     )
