@@ -107,6 +107,7 @@ def test_features_are_taken_as_they_are_where_that_is_wanted(classifier):
     np.testing.assert_allclose(own.predict_proba(standardised(X)), classifier.predict_proba(X), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_works_with_what_scikit_learn_offers(classifier, monkeypatch):
     pipeline = make_pipeline(MinMaxScaler(), clone(classifier))
     assert cross_val_score(pipeline, X, WORDS, cv=2).shape == (2,)

@@ -54,7 +54,7 @@ def test_steps_for_each_tenth_of_noise_are_the_slope_of_a_line(experiment: Modul
     assert {(claim.seeds, claim.left_out) for claim in claims} == {(2, 1)}
 
 
-@pytest.mark.parametrize(("followed", "left"), [(100, 2), (1, 0)])
+@pytest.mark.parametrize(("followed", "left"), [(100, 2), pytest.param(1, 0, marks=pytest.mark.slow)])
 def test_experiment_keeps_the_contract(
     experiment: ModuleType, coarse_digits: Dataset, tmp_path: Path, followed: int, left: int, monkeypatch: Any
 ) -> None:

@@ -129,8 +129,8 @@ def test_freezing_the_start_the_order_and_the_dropout_leaves_nothing_to_chance()
                 "dropout": [0.0, 0.5],
             },
         ),
-        ("momentum", {"momentum": [0.2, 0.9]}),
-        ("adamw", {"weight_decay": [0.0, 1.0]}),
+        pytest.param("momentum", {"momentum": [0.2, 0.9]}, marks=pytest.mark.slow),
+        pytest.param("adamw", {"weight_decay": [0.0, 1.0]}, marks=pytest.mark.slow),
     ],
 )
 def test_a_sweep_is_each_value_trained_for_itself(optimizer, sweep):
