@@ -44,7 +44,17 @@ def test_what_was_found_is_told_by_section(subject):
         assert findings.tiles(dict.fromkeys(found)) == []
 
 
-@pytest.mark.parametrize("finding", FINDINGS, ids=lambda finding: finding.name)
+SLOW = ("endings", "trajectory")
+"""What takes longest to look at; test_study.py looks at all of them twice."""
+
+
+@pytest.mark.parametrize(
+    "finding",
+    [
+        pytest.param(finding, id=finding.name, marks=[pytest.mark.slow] if finding.name in SLOW else [])
+        for finding in FINDINGS
+    ],
+)
 def test_what_was_looked_at_is_not_looked_at_again(subject, silent, finding, monkeypatch):
     """What a killed study has found it does not look for again: all comes from the folder."""
     before = finding.summarise(finding.find(subject, silent))

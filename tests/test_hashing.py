@@ -34,7 +34,7 @@ def test_permutation_at_the_edges(count):
     np.testing.assert_array_equal(orders[0], permutation(keys(3)[0], count))
 
 
-@pytest.mark.parametrize("count", [1030, 2000])
+@pytest.mark.parametrize("count", [1030, pytest.param(2000, marks=pytest.mark.slow)])
 def test_places_and_neighbours_of_a_permutation_are_uniform(count):
     orders = np.asarray(jax.jit(jax.vmap(lambda key: permutation(key, count)))(keys(4000)))
     bins = 20

@@ -24,8 +24,8 @@ from mlpjax.landscape.symmetries import (
 from mlpjax.models import MLP, dense_layers
 
 KEY = jax.random.key(0)
-KINDS = ("gelu", "tanh", "sigmoid", "sinc", "relu", "prelu", "identity")
-"""One of each kind, and PReLU, which has parameters of its own."""
+KINDS, OTHERS = ("gelu", "sigmoid", "relu", "identity"), ("tanh", "sinc", "prelu")
+"""One of each kind; and others, one of which has parameters of its own."""
 TOLERANCES = {"float32": 2e-5, "float64": 1e-12}
 
 
@@ -87,6 +87,7 @@ def furthest(a, b):
     ("activation", "bias", "dtype"),
     [
         *((activation, "same", "float64") for activation in KINDS),
+        *(pytest.param(name, "same", "float64", marks=pytest.mark.slow) for name in OTHERS),
         ("sigmoid", "same", "float32"),
         pytest.param("relu", "same", "float32", marks=pytest.mark.slow),
         ("sigmoid", "none", "float64"),
