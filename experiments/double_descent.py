@@ -19,17 +19,17 @@ fit). There are as many parameters as targets, 40,000, at H = 50. A network is d
 the next narrower one, trained, and those of the new units from N(0, 0.01), at every width or up to the threshold.
 
 Command: python experiments/double_descent.py
-Wall time on two cores: 48 minutes for 1,608 networks, of which the 15 of the curves over widths had the machine to
-themselves; --quick 40 s.
+Wall time on two cores: 48 minutes for 1,608 networks, of which the 15 of the curves over widths had the machine almost
+to themselves (short looks at style ran beside them); --quick 40 s.
 
 Expected: the published curves, with intervals. With wrong labels the error falls to 48.9 % at 16 units, rises to 54.3 %
 at 47 and falls to 45.0 % at 300, below all before; the loss has its peak of 5.9 nats at 47. With right labels the loss
 has one, too (4.4 nats), and the error none. A ridge of 0.003 takes the peak away: 41 % at all widths from 27 on. Over
 epochs the error of the widest network falls to 44 %, rises by 1.1 points while the last wrong labels are learned, and
 stays there. More examples can raise a network's test loss, where it just fits them, and never raise its error. On MNIST
-networks that are drawn anew have no peak at the threshold, and with weights used again each is worse than the narrower
-one: a peak there is made by using them again up to the threshold and drawing anew beyond. A curve takes 27.4 s a seed,
-not 25, at two thirds of the machine's rate.
+networks that are drawn anew have no peak at the threshold, and from 16 units on with weights used again each is worse
+than the narrower one: a peak there is made by using them again up to the threshold and drawing anew beyond. A curve
+takes 27.4 s a seed, not 25, at two thirds of the machine's rate.
 """
 
 import time
@@ -38,7 +38,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import matplotlib as mpl
 import numpy as np
 from jaxtyping import PyTree
@@ -89,6 +88,24 @@ THRESHOLDS = {
 }
 
 
+class Size(NamedTuple):
+    """How much of it all is trained."""
+
+    train: int
+    test: int
+    widths: Sequence[int]
+    epochs: int
+    ridges: Sequence[float]
+    hidden: Sequence[int]
+    """Widths that are trained on several numbers of examples."""
+    examples: Sequence[int]
+    units: Sequence[int]
+
+
+FULL = Size(4000, 12_000, WIDTHS, EPOCHS, RIDGES, HIDDEN, EXAMPLES, UNITS)
+QUICK = Size(1000, 2000, (4, 16, 47), 20, (1e-3,), (16,), (500, 1000), (25, 38, 50, 66))
+
+
 class Curves(NamedTuple):
     """Where networks ended at every setting: arrays [*grid, seeds]."""
 
@@ -113,16 +130,26 @@ def recipe(epochs: int, eval_every: int) -> Recipe:
 
 def mnist1d(train: int, test: int, wrong: float) -> Dataset:
     """So many examples of MNIST-1D, none to validate by, with a share of wrong labels in training."""
-    made = make_mnist1d(train + test, train / (train + test))
-    x, y = (np.concatenate([getattr(split, part) for split in (made.train, made.valid)]) for part in "xy")
-    return with_label_noise(replace(made, train=Split(x, y), valid=Split(x[:0], y[:0])), wrong)
+    return with_label_noise(without_validation(make_mnist1d(train + test, train / (train + test))), wrong)
+
+
+def without_validation(dataset: Dataset) -> Dataset:
+    """The validation examples are trained on, too."""
+    x, y = (np.concatenate(parts) for parts in zip(dataset.train, dataset.valid, strict=True))
+    return replace(dataset, train=Split(x, y), valid=Split(x[:0], y[:0]))
+
+
+def end(trained: Trained) -> Curves:
+    """Where the networks of one setting ended, [seeds]."""
+    last = trained.history["test_loss"][:, -1]
+    return Curves(trained.error()[:, -1], last, trained.error("train")[:, -1], trained.diverged)
 
 
 def curves(what: str, recipe: Recipe, dataset: Dataset, seeds: int, over: dict[str, Sequence[Any]]) -> Curves:
     """Train at every setting to the end."""
     with progress_bar(what, "networks") as on_progress:
         swept = sweep(network(2), recipe, dataset, range(seeds), over, on_progress=on_progress)
-    return Curves(swept.error()[..., -1], swept.final("test_loss"), swept.error("train")[..., -1], swept.diverged)
+    return Curves(*swept.stack(end))
 
 
 def over_widths(dataset: Dataset, widths: Sequence[int], ridges: Sequence[float], seeds: int, epochs: int) -> Curves:
@@ -152,7 +179,7 @@ def over_units(dataset: Dataset, units: Sequence[int], reuse: bool, seeds: int, 
     """Belkin's: one hidden layer, each anew or with the weights of the narrower one; arrays [units, seeds]."""
     own = Recipe("squared_error", schedule="cosine", batch_size=BATCH, epochs=epochs, eval_every=epochs)
     ends: list[Curves] = []
-    start: PyTree = None
+    params: PyTree = None
     with progress_bar(f"units, weights {AGAIN if reuse else ANEW}", "networks") as on_progress:
         for place, width in enumerate(units):
 
@@ -160,11 +187,10 @@ def over_units(dataset: Dataset, units: Sequence[int], reuse: bool, seeds: int, 
                 on_progress(place * seeds + done * seeds // all_here, len(units) * seeds)
 
             model = MLP((dataset.features, width, 10), initializer="glorot")
+            start = widened(params, width) if reuse and place else None
             trained = train_many(model, own, dataset, range(seeds), start=start, on_progress=on_width)
-            last = [trained.error()[:, -1], trained.history["test_loss"][:, -1], trained.error("train")[:, -1]]
-            ends.append(Curves(*last, trained.diverged))
-            if reuse and width != units[-1]:
-                start = widened(trained.params, units[place + 1])
+            params = trained.params
+            ends.append(end(trained))
     return Curves(*(np.stack(parts) for parts in zip(*ends, strict=True)))
 
 
@@ -324,14 +350,11 @@ def band(axes: Axes, places: Sequence[float], values: np.ndarray, diverged: np.n
 
 @mpl.rc_context(STYLE)
 def draw(
-    widths: Sequence[int],
+    size: Size,
     found: Mapping[str, Curves],
-    ridges: Sequence[float],
     ridged: Curves,
     epochs: Trained,
-    sizes: Sequence[int],
-    examples: tuple[Sequence[int], Curves],
-    units: Sequence[int],
+    examples: Curves,
     schemes: Mapping[str, Curves],
 ) -> Figure:
     """Error and loss by width, under ridges, by epoch and by examples, and Belkin's loss by units."""
@@ -339,33 +362,33 @@ def draw(
     (errors, losses, tamed), (times, sampled, belkin) = figure.subplots(2, 3)
     for (labels, curves), colour in zip(found.items(), (VERMILLION, BLUE), strict=True):
         look = {"color": colour, "label": labels}
-        band(errors, widths, curves.error, curves.diverged, **look)
-        band(errors, widths, curves.fit, curves.diverged, color=colour, ls=":")
-        band(losses, widths, curves.loss, curves.diverged, **look)
+        band(errors, size.widths, curves.error, curves.diverged, **look)
+        band(errors, size.widths, curves.fit, curves.diverged, color=colour, ls=":")
+        band(losses, size.widths, curves.loss, curves.diverged, **look)
         errors.plot(*zip(*ERRORS[labels].items(), strict=True), "X", color=colour, mec="black", ms=10)
         losses.plot(*PEAKS[labels], "X", color=colour, mec="black", ms=10)
     errors.set(xlabel="units of a hidden layer", ylabel="error (%)", title="over widths: test error; dotted: training")
     losses.set(xlabel="units of a hidden layer", ylabel="test loss (nats)", title="over widths; crosses: published")
     plain = found["wrong labels"]
-    band(tamed, widths, plain.error, plain.diverged, color=VERMILLION, label="none")
-    for row, (ridge, colour) in enumerate(zip(ridges, (ORANGE, GREEN, BLUE), strict=False)):
-        band(tamed, widths, ridged.error[:, row], ridged.diverged[:, row], color=colour, label=f"{ridge:g}")
+    band(tamed, size.widths, plain.error, plain.diverged, color=VERMILLION, label="none")
+    for row, (ridge, colour) in enumerate(zip(size.ridges, (ORANGE, GREEN, BLUE), strict=False)):
+        band(tamed, size.widths, ridged.error[:, row], ridged.diverged[:, row], color=colour, label=f"{ridge:g}")
     tamed.set(xlabel="units of a hidden layer", ylabel="test error (%)", title="wrong labels, by ridge penalty")
     tamed.legend()
     gone = epochs.diverged[None]
     for split, colour, label in (("test", VERMILLION, "test"), ("train", BLUE, "training")):
         band(times, epochs.epochs[1:], epochs.error(split).T[1:], gone, color=colour, label=label)
-    title = f"wrong labels, over epochs: width {jax.tree.leaves(epochs.params)[0].shape[-1]}"
+    title = f"wrong labels, over epochs: width {size.widths[-1]}"
     times.set(xlabel="epoch", ylabel="error (%)", title=title)
     times.legend()
     for width, values, gone, colour in zip(
-        examples[0], examples[1].error, examples[1].diverged, (GREEN, ORANGE, VERMILLION), strict=False
+        size.hidden, examples.error, examples.diverged, (GREEN, ORANGE, VERMILLION), strict=False
     ):
-        band(sampled, sizes, values, gone, color=colour, label=f"width {width}")
+        band(sampled, size.examples, values, gone, color=colour, label=f"width {width}")
     sampled.set(xlabel="training examples", ylabel="test error (%)", title="wrong labels, over examples")
     sampled.legend()
     for (scheme, curves), look in zip(schemes.items(), (("-", BLUE), ("-", VERMILLION), (":", "black")), strict=True):
-        band(belkin, units, curves.loss, curves.diverged, ls=look[0], color=look[1], label=f"weights {scheme}")
+        band(belkin, size.units, curves.loss, curves.diverged, ls=look[0], color=look[1], label=f"weights {scheme}")
     belkin.axvline(THRESHOLD, color="black", ls="--", lw=1.2)
     belkin.set(xlabel="hidden units", ylabel="test loss (squared error)", title="MNIST; dashed: parameters = targets")
     belkin.legend()
@@ -380,52 +403,30 @@ def draw(
     return figure
 
 
-class Size(NamedTuple):
-    """How much of it all is trained."""
-
-    train: int
-    test: int
-    widths: Sequence[int]
-    epochs: int
-    ridges: Sequence[float]
-    hidden: Sequence[int]
-    """Widths that are trained on several numbers of examples."""
-    examples: Sequence[int]
-    units: Sequence[int]
-
-
-FULL = Size(4000, 12_000, WIDTHS, EPOCHS, RIDGES, HIDDEN, EXAMPLES, UNITS)
-QUICK = Size(1000, 2000, (4, 16, 47), 20, (1e-3,), (16,), (500, 1000), (25, 38, 50, 66))
-
-
 def settle(digits: Dataset, size: Size, seeds: int, out: Path) -> tuple[list[Claim], dict[str, Any]]:
     """Train everything, draw the figure and state the claims."""
     if seeds < 4:
         raise UserError(f"--seeds {seeds}: give at least 4; half of them choose what the others are asked")
     rate, begin = float32_rate(), time.perf_counter()
+    data = {labels: mnist1d(size.train, size.test, share) for labels, share in SHARES.items()}
     found = {}
-    for labels, share in SHARES.items():
-        whole = over_widths(mnist1d(size.train, size.test, share), size.widths, (0.0,), seeds, size.epochs)
+    for labels, dataset in data.items():
+        whole = over_widths(dataset, size.widths, (0.0,), seeds, size.epochs)
         found[labels] = Curves(*(values[:, 0] for values in whole))
     seconds = (time.perf_counter() - begin) / (len(SHARES) * seeds)
     operations = sum(flops_per_example(network(width).widths) for width in size.widths) * size.train * size.epochs
-    noisy = mnist1d(size.train, size.test, SHARES["wrong labels"])
+    noisy = data["wrong labels"]
     ridged = over_widths(noisy, size.widths, size.ridges, min(seeds, RIDGE_SEEDS), size.epochs)
     epochs = over_epochs(noisy, size.widths[-1], seeds, size.epochs)
     more = mnist1d(size.examples[-1], size.test, SHARES["wrong labels"])
     steps = size.train * size.epochs // BATCH
     examples = over_examples(more, size.hidden, size.examples, seeds, steps)
-    split = {part: np.concatenate([getattr(own, part) for own in (digits.train, digits.valid)]) for part in "xy"}
-    digits = replace(digits, train=Split(**split), valid=Split(split["x"][:0], split["y"][:0]))
     few = min(seeds, UNIT_SEEDS)
     anew, again = (over_units(digits, size.units, reuse, few, size.epochs) for reuse in (False, True))
     below = (np.array(size.units) <= THRESHOLD)[:, None]
     both = Curves(*(np.where(below, narrow, wide) for narrow, wide in zip(again, anew, strict=True)))
     schemes = {ANEW: anew, AGAIN: again, BELOW: both}
-    drawn = draw(
-        size.widths, found, size.ridges, ridged, epochs, size.examples, (size.hidden, examples), size.units, schemes
-    )
-    (out / "double_descent.png").write_bytes(png(drawn))
+    (out / "double_descent.png").write_bytes(png(draw(size, found, ridged, epochs, examples, schemes)))
     groups = (*found.values(), ridged, examples, anew, again)
     networks = seeds + sum(group.diverged.size for group in groups)
     share = 100 * operations / 1e9 / seconds / rate
@@ -449,8 +450,7 @@ def settle(digits: Dataset, size: Size, seeds: int, out: Path) -> tuple[list[Cla
         f"wall time of a curve of {len(size.widths)} widths, {size.train:,} examples and {size.epochs} epochs, a seed"
     )
     timed = Claim.exact(name, seconds, unit="s", **wanted if size == FULL else {})
-    if {NARROW, PEAK} <= set(size.widths):
-        claims += ridge_claims(size.widths, size.ridges, ridged)
+    claims += ridge_claims(size.widths, size.ridges, ridged)
     claims += epoch_claims(size.widths[-1], epochs) + example_claims(size.hidden, size.examples, examples)
     claims += [claim for name, curves in schemes.items() for claim in unit_claims(name, size.units, curves)]
     return [*claims, timed], config
@@ -458,7 +458,7 @@ def settle(digits: Dataset, size: Size, seeds: int, out: Path) -> tuple[list[Cla
 
 def body(seeds: int, quick: bool, out: Path) -> tuple[list[Claim], dict[str, Any]]:
     """The experiment, as `run_experiment` wants it."""
-    return settle(load("mnist5k"), QUICK if quick else FULL, seeds, out)
+    return settle(without_validation(load("mnist5k")), QUICK if quick else FULL, seeds, out)
 
 
 if __name__ == "__main__":
