@@ -21,7 +21,7 @@ def experiment() -> ModuleType:
 def test_experiment_trains_matches_draws_and_states(
     experiment: ModuleType, coarse_digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(experiment, "DEPTHS", (1, 2))
+    monkeypatch.setattr(experiment, "DEPTHS", (1, 3))
 
     def body(seeds: int, _quick: bool, out: Path) -> object:
         return experiment.settle(coarse_digits, 16, 15, coarse_digits, (2, 12), 30, seeds, out, published=False)
@@ -36,7 +36,7 @@ def test_experiment_trains_matches_draws_and_states(
     assert claims["3 x 16, planted elements found again"]["measured"] == 100
     assert claims["3 x 16, passes to find them"]["measured"] >= 1
     judged = {name for name, claim in claims.items() if claim["verdict"] != "new"}
-    assert judged == {f"untrained, {depth} x 128, planted elements found again" for depth in (1, 2)}
+    assert judged == {f"untrained, {depth} x 128, planted elements found again" for depth in (1, 3)}
     assert len(results["config"]["barrier before matching by width"]) == 2
     for name in ("rebasin.png", "rebasin_width.png"):
         assert (tmp_path / name).stat().st_size > 10_000

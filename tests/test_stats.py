@@ -232,7 +232,7 @@ def test_the_doubt_of_many_settings_is_as_large_as_its_meaning():
     """Of normal settings with means drawn at random, the one that looks lowest is not so as often as the doubt says."""
     rng = np.random.default_rng(1)
     doubts, wrong = [], []
-    for _ in range(200):
+    for _ in range(400):
         truth = rng.normal(size=6)
         found = lowest(truth[:, None] + rng.normal(scale=1.5, size=(6, 12)))
         doubts.append(found.doubt)

@@ -209,7 +209,8 @@ def final(folder: Path, split: str, metric: str) -> np.ndarray:
 @pytest.mark.parametrize("landscape", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_vgg_is_studied_on_a_folder_of_pictures(tmp_path, capsys, monkeypatch, landscape):
     """One command without a number of classes or features: what is about units is left out, the rest is there."""
-    monkeypatch.setitem(BLOCKS, 11, (1, 0, 0, 0, 0))  # one convolution of the eight: compiling them all takes minutes
+    # One or two convolutions of the eight: compiling them all takes minutes.
+    monkeypatch.setitem(BLOCKS, 11, (1, int(landscape), 0, 0, 0))
     rng = np.random.default_rng(0)
     for name, colour in (("blue", (60, 60, 200)), ("red", (200, 60, 60))):
         (tmp_path / "pictures" / name).mkdir(parents=True)
