@@ -1,0 +1,322 @@
+"""The learning coefficient: how many of its parameters does a network make use of?
+
+Claims: near a minimum a network's posterior has as many effective parameters as twice its learning coefficient lambda,
+which is at most half of their number and less where the minimum is degenerate; it can be estimated by sampling around
+the network. Sources: Watanabe, Algebraic Geometry and Statistical Learning Theory (2009); Lau, Furman, Wang, Murfet and
+Wei, arXiv:2308.12108. It grows while a network learns: Hoogland et al., arXiv:2402.02364.
+
+Protocol, known models: reduced-rank regression of five shapes at a true matrix of zero (Aoyagi and Watanabe, Neural
+Networks 18, 2005), and three normal crossings w_1^2 w_2^2p, p = 0, 2 and 3, estimated from 100 to 100,000 examples'
+mean loss, 10 chains of 3,000 draws after 3,000 of burn-in each.
+
+Networks: mnist5k's 3,500 training digits, averaged to 14 x 14; 196-H-10, ReLU, cross-entropy, Adam at 0.01 down to 0
+as a cosine, batch 128, 200 epochs, H from 2 to 32; that of 8 units also at earlier epochs. 4 chains of 1,500 draws
+after 1,500 of burn-in. Beside it the Hessian of the training loss, by stochastic Lanczos quadrature: its trace, and
+what the coefficient would be were the loss a parabola, 1/2 sum_i n beta h_i / (n beta h_i + gamma) over its positive
+eigenvalues h_i, with beta = 1 / log n and the localisation gamma = 1 of the chains.
+
+Command: python experiments/learning_coefficient.py
+Wall time on two cores: about 12 minutes; --quick 30 s.
+
+Expected: the exact coefficients from below, as close as a twentieth with 100,000 examples.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import matplotlib as mpl
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+from matplotlib.figure import Figure
+
+from mlpjax import MLP, Dataset, Recipe, Split, load, make_task, map_seeds, mean_loss, progress_bar, train_many
+from mlpjax.claims import Claim, run_experiment
+from mlpjax.landscape.curvature import hessian_product, spectral_density
+from mlpjax.landscape.learning_coefficient import deep_linear_coefficient, learning_coefficient
+from mlpjax.report.figures import BLUE, GREEN, ORANGE, STYLE, VERMILLION, png
+from mlpjax.stats import mean_band
+
+KNOWN_CHAINS = 10
+CHAINS, LOCALISATION = 4, 1.0
+PROBES, LANCZOS_STEPS = 4, 60
+MIDDLE = 8
+"""Units of the network that is looked at through training."""
+SHAPES = ((5, 3, 5), (5, 4, 5), (4, 3, 8), (8, 3, 4), (3, 8, 4))
+"""Inputs, hidden units and outputs of reduced-rank regression."""
+CROSSINGS = (0, 2, 3)
+NEAR = 0.05
+WATANABE, LAU, HOOGLAND = (
+    "Watanabe, Algebraic Geometry and Statistical Learning Theory (2009)",
+    "arXiv:2308.12108",
+    "arXiv:2402.02364",
+)
+CLOSER = "With more examples the estimated learning coefficient comes closer to the exact one."
+FEWER = "The wider a network, the smaller the share of its parameters that it makes use of."
+GROWS = "While a network learns, its learning coefficient grows."
+CURVED = "The Hessian alone tells how many parameters a network makes use of."
+
+
+class Size(NamedTuple):
+    """How much of it all is measured."""
+
+    known: Sequence[int]
+    """Examples of the models whose coefficient is known."""
+    examples: int
+    widths: Sequence[int]
+    epochs: Sequence[int]
+    """When the network in the middle is looked at; the last is the end of the training of all."""
+    draws: int
+    """Of a chain around a network, after as many of burn-in."""
+    known_draws: int
+    """Around a known model."""
+
+
+FULL = Size((100, 1000, 10_000, 100_000), 3500, (2, 4, 8, 16, 32), (2, 6, 20, 60, 200), 1500, 3000)
+QUICK = Size((100, 100_000), 500, (2, 8), (6, 60), 200, 300)
+
+
+class Model(NamedTuple):
+    """One whose learning coefficient at zero is known."""
+
+    loss: Callable[[PyTree, PyTree], Float[Array, ""]]
+    zero: PyTree
+    coefficient: float
+
+
+class Complexity(NamedTuple):
+    """Of networks along any axes."""
+
+    coefficient: np.ndarray
+    drift: np.ndarray
+    """Of the mean over the chains, from the first half of the draws to the second."""
+    parabola: np.ndarray
+    """What the coefficient would be by the Hessian alone."""
+    trace: np.ndarray
+    """Of the Hessian."""
+
+
+def known_models() -> dict[str, Model]:
+    """By name."""
+    models = {}
+    for inputs, hidden, outputs in SHAPES:
+        zero = {"a": jnp.zeros((hidden, inputs)), "b": jnp.zeros((outputs, hidden))}
+        exact = deep_linear_coefficient((inputs, hidden, outputs), 0)
+        models[f"reduced rank {inputs}-{hidden}-{outputs}"] = Model(
+            lambda w, _: jnp.sum((w["b"] @ w["a"]) ** 2) / 2, zero, exact
+        )
+    for power in CROSSINGS:
+        name = f"crossing w1^2 w2^{2 * power}" if power else "crossing w1^2"
+        models[name] = Model(lambda w, _, p=power: w[0] ** 2 * w[1] ** (2 * p), jnp.zeros(2), 1 / (2 * max(1, power)))
+    return models
+
+
+def of_known(model: Model, sizes: Sequence[int], seeds: int, draws: int) -> np.ndarray:
+    """Estimates [sizes, seeds], each the mean of its chains."""
+
+    def one(key: Array, examples: Array) -> Array:
+        found = learning_coefficient(
+            model.loss, model.zero, examples, key, chains=KNOWN_CHAINS, draws=draws, burn_in=draws
+        )
+        return jnp.mean(found.chains)
+
+    keys = jax.random.split(jax.random.key(0), seeds)
+    return np.stack([map_seeds(one, keys, jnp.zeros(size)) for size in sizes])
+
+
+def coarse(dataset: Dataset, examples: int) -> Dataset:
+    """So many of its digits to train on, averaged to 14 x 14 pixels."""
+
+    def halved(split: Split) -> Split:
+        x = split.x.reshape(-1, 14, 2, 14, 2).mean(axis=(2, 4), dtype=np.float32) / 255
+        return Split(x.reshape(len(x), -1), split.y)
+
+    train = Split(dataset.train.x[:examples], dataset.train.y[:examples])
+    return replace(dataset, train=halved(train), valid=halved(dataset.valid), test=halved(dataset.test))
+
+
+def parameters(features: int, width: int) -> int:
+    """Of a network with one hidden layer and ten classes."""
+    return (features + 1) * width + (width + 1) * 10
+
+
+def measure(
+    what: str, loss: Callable[[PyTree, Split], Array], snapshots: PyTree, train: Split, draws: int
+) -> Complexity:
+    """Arrays [seeds, times] of networks with these two axes in front."""
+    seeds, times = jax.tree.leaves(snapshots)[0].shape[:2]
+    n_beta = len(train.y) / math.log(len(train.y))
+
+    def one(own: tuple[Array, PyTree], train: Split) -> Complexity:
+        (chain_key, probe_key), params = jax.random.split(own[0]), own[1]
+        found = learning_coefficient(
+            loss, params, train, chain_key, chains=CHAINS, draws=draws, burn_in=draws, localisation=LOCALISATION
+        )
+        spectrum = spectral_density(hessian_product(loss, params, train), params, probe_key, PROBES, LANCZOS_STEPS)
+        weights = spectrum.weights / PROBES * sum(leaf.size for leaf in jax.tree.leaves(params))
+        stiff = n_beta * jnp.maximum(spectrum.nodes, 0)
+        parabola = jnp.sum(weights * stiff / (stiff + LOCALISATION)) / 2
+        trace = jnp.sum(weights * spectrum.nodes)
+        return Complexity(jnp.mean(found.chains), jnp.mean(found.drift), parabola, trace)  # type: ignore[arg-type]
+
+    keys = jax.random.split(jax.random.key(1), (seeds, times))
+    with progress_bar(f"sampling around {what}", "networks") as on_progress:
+        return map_seeds(
+            lambda own, train: jax.lax.map(lambda row: one(row, train), own),
+            (keys, snapshots),
+            train,
+            chunk=1,
+            on_progress=on_progress,
+        )
+
+
+def of_networks(dataset: Dataset, size: Size, seeds: int) -> tuple[Complexity, Complexity, np.ndarray]:
+    """At every width, [widths, seeds]; of the middle one, [epochs, seeds]; and test errors in %, [widths, seeds]."""
+    last = size.epochs[-1]
+    recipe = Recipe(learning_rate=0.01, schedule="cosine", epochs=last, eval_every=last)
+    found, errors = {}, []
+    for width in size.widths:
+        model = MLP((dataset.features, width, 10))
+        loss = mean_loss(make_task(model, recipe, dataset.train))
+        epochs = size.epochs if width == MIDDLE else [last]
+        with progress_bar(f"training {width} units", "networks") as on_progress:
+            trained = train_many(model, recipe, dataset, range(seeds), snapshots=epochs, on_progress=on_progress)
+        measured = measure(f"{width} units", loss, trained.snapshots, dataset.train, size.draws)
+        found[width] = Complexity(*(values.T for values in measured))
+        errors.append(trained.error()[:, -1])
+    by_width = Complexity(*(np.stack([values[-1] for values in parts]) for parts in zip(*found.values(), strict=True)))
+    return by_width, found[MIDDLE], np.stack(errors)
+
+
+def known_claims(sizes: Sequence[int], found: Mapping[str, tuple[float, np.ndarray]]) -> list[Claim]:
+    """How close the estimates [sizes, seeds] come to the exact coefficient, and whether they come closer."""
+    claims = []
+    for name, (exact, values) in found.items():
+        *early, last = (f"{name}: estimate from {examples:,} examples" for examples in sizes)
+        claims += [Claim.mean(told, row) for told, row in zip(early, values[:-1], strict=True)]
+        claims.append(
+            Claim.mean(last, values[-1], published=exact, relation="about", tolerance=NEAR * exact,
+                tolerance_source="ours, before any full run: a twentieth", source=f"exact: {WATANABE}")
+        )  # fmt: skip
+    few, many = (
+        100 * np.mean([abs(values[row] / exact - 1) for exact, values in found.values()], axis=0) for row in (0, -1)
+    )
+    told = f"known models: distance from the exact coefficient, {sizes[-1]:,} examples above {sizes[0]:,}"
+    stated: Any = {"published": 0, "relation": "below", "source": WATANABE, "settles": CLOSER, "unit": "%"}
+    return [*claims, Claim.difference(told, many, few, **stated)]
+
+
+def network_claims(features: int, size: Size, by_width: Complexity, by_epoch: Complexity) -> list[Claim]:
+    """How the coefficient goes with the width and the time, and whether the Hessian tells it."""
+    counts = np.array([parameters(features, width) for width in size.widths])
+    used = 100 * 2 * by_width.coefficient / counts[:, None]
+    ratio = by_width.coefficient / by_width.parabola
+    claims = []
+    for row, width in enumerate(size.widths):
+        name = f"{width} units, {counts[row]:,} parameters"
+        claims += [
+            Claim.mean(f"{name}: learning coefficient", by_width.coefficient[row]),
+            Claim.mean(f"{name}: its drift while sampled", by_width.drift[row]),
+            Claim.mean(f"{name}: twice it over the parameters", used[row], unit="%"),
+            Claim.mean(f"{name}: trace of the Hessian", by_width.trace[row]),
+            Claim.mean(f"{name}: learning coefficient over the parabola's", ratio[row], published=1, relation="about",
+                tolerance=0.1, tolerance_source="ours, before any full run: a tenth", source=LAU,
+                settles=CURVED * (width == size.widths[-1])),
+        ]  # fmt: skip
+    claims.append(
+        Claim.difference(
+            f"twice the coefficient over the parameters, {size.widths[-1]} units above {size.widths[0]}",
+            used[-1], used[0], unit="points", published=0, relation="below", source=WATANABE, settles=FEWER)
+    )  # fmt: skip
+    claims += [
+        Claim.mean(f"{MIDDLE} units after {epoch} epochs: {what}", values[row])
+        for row, epoch in enumerate(size.epochs[:-1])
+        for what, values in (("learning coefficient", by_epoch.coefficient), ("trace of the Hessian", by_epoch.trace))
+    ]
+    rises = by_epoch.coefficient[-1] > by_epoch.coefficient[0]
+    told = f"{MIDDLE} units: learning coefficient after {size.epochs[-1]} epochs above that after {size.epochs[0]}"
+    return [*claims, Claim.every(told, rises, source=HOOGLAND, settles=GROWS)]
+
+
+@mpl.rc_context(STYLE)
+def draw(
+    size: Size,
+    features: int,
+    known: Mapping[str, tuple[float, np.ndarray]],
+    by_width: Complexity,
+    by_epoch: Complexity,
+) -> Figure:
+    """Estimates beside the exact; the coefficient by width and by epoch, beside the Hessian's."""
+    figure = Figure(figsize=(19, 5.6))
+    exact, widths, times = figure.subplots(1, 3)
+    looks = zip(known.items(), "osD^v<>p", strict=False)
+    for place, ((name, (truth, values)), marker) in enumerate(looks):
+        low, mean, high = mean_band(values.T / truth)
+        colour = (BLUE, VERMILLION, GREEN, ORANGE)[place % 4]
+        exact.plot(size.known, mean, marker=marker, color=colour, label=f"{name} ({truth:.3g})")
+        exact.fill_between(size.known, low, high, color=colour, alpha=0.25, lw=0)
+    exact.axhline(1, color="black", ls="--", lw=1.2)
+    exact.set(xscale="log", xlabel="examples", ylabel="estimate over exact coefficient", title="known models")
+    exact.legend(fontsize=8)
+    for axes, places, found, label in (
+        (widths, size.widths, by_width, "hidden units"),
+        (times, size.epochs, by_epoch, "epoch"),
+    ):
+        for values, colour, ls, name in (
+            (found.coefficient, BLUE, "-", "learning coefficient"),
+            (found.parabola, VERMILLION, "--", "by the Hessian alone"),
+            (found.trace, GREEN, ":", "trace of the Hessian"),
+        ):
+            low, mean, high = mean_band(values.T)
+            axes.plot(places, mean, color=colour, ls=ls, marker="o", ms=4, label=name)
+            axes.fill_between(places, low, high, color=colour, alpha=0.25, lw=0)
+        axes.set(xscale="log", xlabel=label, ylabel="learning coefficient, or trace")
+        axes.set_xticks(places, [f"{place:g}" for place in places])
+        axes.minorticks_off()
+    counts = [parameters(features, width) for width in size.widths]
+    widths.plot(size.widths, [count / 2 for count in counts], color="black", lw=1.2, label="half of the parameters")
+    widths.set(yscale="log", title="networks on MNIST, by width")
+    widths.legend()
+    times.set_title(f"{MIDDLE} units, while training")
+    seeds = by_width.trace.shape[1]
+    figure.suptitle(f"mean over {seeds} seeds, with 95 % intervals")
+    return figure
+
+
+def settle(digits: Dataset, size: Size, seeds: int, out: Path) -> tuple[list[Claim], dict[str, Any]]:
+    """Measure everything, draw the figure and state the claims."""
+    known = {}
+    with progress_bar("known models", "models") as on_progress:
+        models = known_models()
+        for done, (name, model) in enumerate(models.items(), 1):
+            known[name] = model.coefficient, of_known(model, size.known, seeds, size.known_draws)
+            on_progress(done, len(models))
+    dataset = coarse(digits, size.examples)
+    by_width, by_epoch, errors = of_networks(dataset, size, seeds)
+    figure = draw(size, dataset.features, known, by_width, by_epoch)
+    (out / "learning_coefficient.png").write_bytes(png(figure))
+    config = {
+        "data": f"{dataset.name}, {len(dataset.train.y):,} digits of 14 x 14",
+        "widths": [*size.widths],
+        "epochs": [*size.epochs],
+        "chains of a network": CHAINS,
+        "draws of a chain, after as many of burn-in": size.draws,
+        "the same for known models": size.known_draws,
+        "localisation": LOCALISATION,
+        "test error (%)": {width: float(row.mean()) for width, row in zip(size.widths, errors, strict=True)},
+    }
+    return [*known_claims(size.known, known), *network_claims(dataset.features, size, by_width, by_epoch)], config
+
+
+def body(seeds: int, quick: bool, out: Path) -> tuple[list[Claim], dict[str, Any]]:
+    """The experiment, as `run_experiment` wants it."""
+    return settle(load("mnist5k"), QUICK if quick else FULL, seeds, out)
+
+
+if __name__ == "__main__":
+    shared = "one split of mnist5k"
+    run_experiment("learning_coefficient", __doc__, body, full_seeds=16, quick_seeds=2, shared=shared)
