@@ -309,8 +309,9 @@ def settle(digits: Dataset, size: Size, seeds: int, out: Path) -> tuple[list[Cla
         "localisation": LOCALISATION,
         "test error (%)": {width: float(row.mean()) for width, row in zip(size.widths, errors, strict=True)},
         "notes": [
-            "An earlier full run had 2 units, too. Some of these networks were at no minimum, so that their estimates were "
-            "below zero (mean 21, 95 % interval -45 to 87), and whether the share of the parameters falls from 2 to 32 units was undecided; all else was as here."
+            "An earlier full run had 2 units, too. Some of these networks were at no minimum: their estimates were "
+            "below zero (mean 21, 95 % interval -45 to 87), and whether the share of the parameters falls from 2 to 32 "
+            "units was undecided. All else was as here."
         ],
     }
     return [*known_claims(size.known, known), *network_claims(dataset.features, size, by_width, by_epoch)], config
