@@ -5,6 +5,7 @@ import pytest
 from conftest import labels
 
 from mlpjax.findings.barriers import FINDING, Barriers, Line, draw_barriers
+from mlpjax.report.explore import Panel, Series
 from mlpjax.stats import mean_ci
 
 RNG = np.random.default_rng(0)
@@ -18,7 +19,12 @@ def test_the_lines_end_at_the_networks(subject, silent):
     for line in found.lines.values():
         np.testing.assert_allclose(line.losses[0, [0, -1]], losses, rtol=1e-5)
     assert FINDING.summarise(found)["before"]["mean"] == pytest.approx(float(found.lines["before"].barrier[0]))
-    assert [item.title for item in FINDING.show(found)][1] == "Loss barriers"
+    picture, table = FINDING.show(found)
+    assert table.title == "Loss barriers"
+    (panel,) = picture.drawing.parts
+    for series, line in zip(panel.series, found.lines.values(), strict=True):
+        np.testing.assert_array_equal(series.y, line.losses)
+        assert series.seeds == found.seeds
 
 
 def test_the_tiles_carry_their_interval():
@@ -36,7 +42,9 @@ def test_the_tiles_carry_their_interval():
 
 def test_barriers_draw_the_median_of_both():
     before, after = RNG.uniform(1, 2, (6, 11)), RNG.uniform(0, 1, (6, 11))
-    figure = draw_barriers(np.linspace(0, 1, 11), {"as trained": before, "units matched": after})
+    t, seeds = np.linspace(0, 1, 11), [(2 * pair, 2 * pair + 1) for pair in range(6)]
+    series = [Series("as trained", "C0", t, before, seeds), Series("units matched", "C1", t, after, seeds)]
+    figure = draw_barriers(Panel("way", "train loss", series))
     assert labels(figure) == {"as trained", "units matched"}
     lines = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
     np.testing.assert_allclose(lines["units matched"], np.median(after, axis=0))

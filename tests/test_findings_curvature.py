@@ -23,6 +23,9 @@ def test_the_extremes_are_those_of_the_dense_hessian(subject, silent):
     assert found.seed == subject.random.seeds[subject.median]
     summary = FINDING.summarise(found)
     assert summary["largest_eigenvalue"]["max"] == found.extremes.values[:, 0].max()
+    (panel,) = FINDING.show(found)[0].drawing.parts
+    assert panel.series[0].seeds == [(seed,) for seed in subject.random.seeds]
+    np.testing.assert_array_equal(panel.series[0].y, found.extremes.values[:, :TOP])
     assert [item.title for item in FINDING.show(found)] == [
         "Hessian spectrum at the end of training",
         "Ends of the Hessian spectrum",

@@ -21,6 +21,9 @@ def test_the_middle_of_the_plane_is_the_median_network(subject, silent):
     np.testing.assert_allclose(found.loss[4, 4], own, rtol=1e-5)
     assert found.loss.shape == (9, 9)
     np.testing.assert_allclose(FINDING.summarise(found)["curvature"], found.health.curvature)
+    (surface,) = FINDING.show(found)[0].drawing.parts
+    np.testing.assert_array_equal(surface.loss, found.loss)
+    np.testing.assert_allclose(surface.path, [[0, 0, own]], rtol=1e-5)
     assert FINDING.show(found)[0].title == f"Loss surface around seed {found.seed}, the median seed"
 
 

@@ -37,6 +37,9 @@ def test_the_trajectory_is_that_of_the_median_network(subject, silent):
     coordinates = (points - points[-1]) @ rows[:2].T
     np.testing.assert_allclose(np.abs(found.track.coordinates), np.abs(coordinates), atol=1e-5)
     np.testing.assert_allclose(found.track.coordinates[-1], 0, atol=1e-6)
+    (surface,) = FINDING.show(found)[0].drawing.parts
+    np.testing.assert_array_equal(surface.path[:, :2], found.track.coordinates)
+    np.testing.assert_array_equal(surface.path[:, 2], found.track.projected_losses)
     assert FINDING.show(found)[0].title == f"Training trajectory of seed {found.seed}"
 
 

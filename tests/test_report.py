@@ -1,5 +1,6 @@
 """Figures show what they were given; the page is one safe file."""
 
+import json
 from html.parser import HTMLParser
 
 import numpy as np
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 from mlpjax.activations import ACTIVATIONS
 from mlpjax.data import Dataset, Split
 from mlpjax.report import figures
+from mlpjax.report.explore import Drawing, Panel, Series
 from mlpjax.report.page import Picture, Section, Table, Tile, render
 from mlpjax.stats import wilson_ci
 
@@ -30,8 +32,12 @@ def metrics(loss: np.ndarray, split: str = "train") -> pd.DataFrame:
 LOSS = RNG.uniform(1, 2, (20, 5)) * np.geomspace(1, 0.01, 5)
 
 
+def drawn(*metrics: pd.DataFrame) -> Figure:
+    return figures.learning_curves(figures.curve_panels(*metrics))
+
+
 def test_learning_curves_show_median_and_band_of_loss_and_error() -> None:
-    figure = figures.learning_curves(pd.concat([metrics(LOSS), metrics(LOSS + 1, "test")]))
+    figure = drawn(pd.concat([metrics(LOSS), metrics(LOSS + 1, "test")]))
     labelled(figure)
     for axes, values in zip(figure.axes, (LOSS, 100 * (1 - np.exp(-LOSS))), strict=True):
         assert len(axes.lines) == len(axes.collections) == 2
@@ -47,20 +53,20 @@ def test_learning_curves_show_median_and_band_of_loss_and_error() -> None:
 
 def test_learning_curves_of_a_regression_show_its_rmse() -> None:
     frame = metrics(LOSS).replace({"metric": {"accuracy": "rmse"}})
-    axes = figures.learning_curves(frame).axes[1]
+    axes = drawn(frame).axes[1]
     assert axes.get_ylabel() == "RMSE"
     assert np.allclose(axes.lines[0].get_ydata(), np.median(np.exp(-LOSS), axis=0))
 
 
 @pytest.mark.parametrize(("loss", "scale"), [(LOSS, "log"), (1 + LOSS / 10, "linear"), (LOSS - 1, "linear")])
 def test_loss_axis_is_logarithmic_where_that_helps(loss: np.ndarray, scale: str) -> None:
-    assert figures.learning_curves(metrics(loss)).axes[0].get_yscale() == scale
+    assert drawn(metrics(loss)).axes[0].get_yscale() == scale
 
 
 def test_learning_curves_leave_diverged_seeds_out_and_count_the_rest() -> None:
     diverged = LOSS.copy()
     diverged[3, 2:] = np.nan
-    figure = figures.learning_curves(metrics(diverged))
+    figure = drawn(metrics(diverged))
     assert "train (n = 19)" in texts(figure)
     rest = np.median(np.delete(LOSS, 3, axis=0), axis=0)
     assert np.allclose(figure.axes[0].lines[0].get_ydata(), rest)
@@ -68,14 +74,24 @@ def test_learning_curves_leave_diverged_seeds_out_and_count_the_rest() -> None:
 
 def test_controls_are_dashed_and_named_once() -> None:
     controls = pd.concat([metrics(np.full((4, 5), 2.3), split) for split in ("train", "test")])
-    figure = figures.learning_curves(metrics(LOSS), controls)
+    figure = drawn(metrics(LOSS), controls)
     assert [line.get_linestyle() for line in figure.axes[0].lines] == ["-", "--", "--"]
     assert texts(figure).count("all-zero start (n = 4)") == 1
 
 
 @pytest.mark.parametrize("loss", [LOSS[:1], LOSS[:, :1], np.full((2, 3), np.nan)])
 def test_learning_curves_of_little(loss: np.ndarray) -> None:
-    texts(figures.learning_curves(metrics(loss)))
+    texts(drawn(metrics(loss)))
+
+
+def test_panels_of_learning_curves_hold_every_seed_that_did_not_diverge() -> None:
+    diverged = LOSS.copy()
+    diverged[3, 2:] = np.nan
+    _, errors = figures.curve_panels(metrics(diverged, "test"), metrics(LOSS[:2]))
+    test, zero = errors.series
+    assert test.seeds == [(seed,) for seed in range(20) if seed != 3]
+    assert np.allclose(test.y, 100 * (1 - np.exp(-np.delete(LOSS, 3, axis=0))))
+    assert (zero.name, zero.seeds) == ("all-zero start (n = 2)", [])
 
 
 @pytest.mark.parametrize("along", ["x", "y"])
@@ -171,6 +187,7 @@ class Tags(HTMLParser):
         self.tags: list[str] = []
         self.attributes: list[tuple[str, str | None]] = []
         self.text = ""
+        self.scripts: list[str] = []
         self.feed(page)
         assert self.open == []
 
@@ -184,13 +201,17 @@ class Tags(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        if self.open[-1:] == ["script"]:
+            self.scripts.append(data)
+        else:
+            self.text += data
 
 
 def page(text: str) -> str:
     table = Table(text, [text, text], [[text, text]], text)
     bare = Table(text, [], [[text, text]])
-    picture = Picture(text, text, PNG, text, text)
+    series = Series(text, "C0", np.arange(2), np.ones((1, 2)), [(3,)])
+    picture = Picture(text, text, PNG, text, text, Drawing([Panel(text, text, [series])]))
     sections = [Section(text, f"{text}\n\n{text}", [table, picture, bare]), Section(text, "", [])]
     return render(text, text, [Tile(text, text, text), Tile(text, text)], sections)
 
@@ -198,7 +219,8 @@ def page(text: str) -> str:
 def test_page_escapes_every_text() -> None:
     harmless, evil = Tags(page("harmless")), Tags(page(EVIL))
     assert evil.tags == harmless.tags
-    assert "script" not in evil.tags
+    assert evil.scripts[1:] == harmless.scripts[1:]
+    assert json.loads(evil.scripts[0]) == json.loads(harmless.scripts[0].replace("harmless", json.dumps(EVIL)[1:-1]))
     assert evil.text.count(EVIL) == harmless.text.count("harmless")
     assert ("alt", EVIL) in evil.attributes
 
@@ -211,6 +233,10 @@ def test_page_fetches_nothing() -> None:
     sources = [value or "" for name, value in found.attributes if name in ("src", "href")]
     assert sources
     assert all(source.startswith(("data:image/png;base64,", "#section-")) for source in sources)
+
+
+def test_a_page_of_pictures_alone_has_no_script() -> None:
+    assert Tags(render("", "", [], [Section("", "", [Picture("", "", PNG, "", "")])])).scripts == []
 
 
 def test_navigation_leads_to_each_section() -> None:

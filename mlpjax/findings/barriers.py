@@ -1,13 +1,12 @@
 """Linear mode connectivity: the loss between two trained networks; matched, or with their statistics recomputed."""
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import matplotlib as mpl
 import numpy as np
-from jaxtyping import Array, Float, Real
+from jaxtyping import Array, Float
 from matplotlib.figure import Figure
 
 from mlpjax import stats
@@ -21,6 +20,7 @@ from mlpjax.landscape.running_statistics import recomputed_loss
 from mlpjax.landscape.symmetries import act
 from mlpjax.lift import OnProgress
 from mlpjax.models import MLP
+from mlpjax.report.explore import Drawing, Panel, Series
 from mlpjax.report.figures import BLUE, STYLE, VERMILLION, png
 from mlpjax.report.page import Picture, Table, Tile
 from mlpjax.report.tables import SUMMARY_HEADER, counted, mean_tile, summary_row
@@ -134,13 +134,19 @@ def show(found: Barriers) -> list[Table | Picture]:
     meanings = ", and ".join(KINDS[name].meaning for name in found.lines)
     if "recomputed" in found.lines:
         meanings += ". As trained, these statistics lie on the line as the parameters do"
+    series = [
+        Series(KINDS[name].name, colour, found.t, line.losses, found.seeds)
+        for (name, line), colour in zip(found.lines.items(), (VERMILLION, BLUE), strict=False)
+    ]
+    panel = Panel("share of the way from one network to the other", "train loss", series)
     return [
         Picture(
             "barriers",
             "Linear mode connectivity: the loss on the line from one seed to another",
-            png(draw_barriers(found.t, {KINDS[name].name: line.losses for name, line in found.lines.items()})),
+            png(draw_barriers(panel)),
             f"Median and central 95 % of {_pairs(found)}, no seed in two of them: {meanings}.",
             "Loss on the line between two networks" + ", before and after matching" * ("after" in found.lines),
+            Drawing([panel], whole=True),
         ),
         Table(
             "Loss barriers",
@@ -153,23 +159,22 @@ def show(found: Barriers) -> list[Table | Picture]:
 
 
 @mpl.rc_context(STYLE)
-def draw_barriers(t: Real[np.ndarray, " points"], lines: Mapping[str, Real[np.ndarray, "pairs points"]]) -> Figure:
+def draw_barriers(panel: Panel) -> Figure:
     """The loss on straight lines between the networks of many pairs.
 
     Args:
-        t: share of the way from the first network to the second, from 0 to 1.
-        lines: by the name of a kind of line, the loss there, a row for each pair.
+        panel: a series for each kind of line.
 
     Returns:
         One panel, with the median over pairs and the band that holds the central 95 % of them.
     """
     figure = Figure(figsize=(10, 4.8))
     axes = figure.subplots()
-    for (name, losses), colour in zip(lines.items(), (VERMILLION, BLUE), strict=False):
-        lower, median, upper = stats.quantile_band(losses)
-        axes.plot(t, median, color=colour, label=name)
-        axes.fill_between(t, lower, upper, color=colour, alpha=0.2, lw=0)
-    axes.set(xlabel="share of the way from one network to the other", ylabel="train loss", ylim=(0, None))
+    for series in panel.series:
+        lower, median, upper = stats.quantile_band(series.y)
+        axes.plot(series.x, median, color=series.colour, label=series.name)
+        axes.fill_between(series.x, lower, upper, color=series.colour, alpha=0.2, lw=0)
+    axes.set(xlabel=panel.xlabel, ylabel=panel.ylabel, ylim=(0, None))
     figure.legend(loc="outside upper center", ncols=2)
     return figure
 

@@ -17,6 +17,7 @@ from mlpjax.findings.subject import Subject
 from mlpjax.landscape.curvature import Eigenpairs, Spectrum, eigenpairs, hessian_product, spectral_density
 from mlpjax.landscape.loss import whole_loss
 from mlpjax.lift import OnProgress
+from mlpjax.report.explore import Drawing, Panel, Series
 from mlpjax.report.figures import BLUE, STYLE, VERMILLION, png
 from mlpjax.report.page import Picture, Table
 from mlpjax.report.tables import SUMMARY_HEADER, summary_row
@@ -38,8 +39,7 @@ KEY = 0
 class Extremes(NamedTuple):
     """Extreme eigenvalues of the training loss's Hessian for the networks that did not diverge."""
 
-    networks: Int[np.ndarray, " networks"]
-    """Their places."""
+    seeds: Int[np.ndarray, " networks"]
     loss: Float[np.ndarray, " networks"]
     gradient_norm: Float[np.ndarray, " networks"]
     values: Float[np.ndarray, "networks k"]
@@ -72,7 +72,8 @@ def find_extremes(subject: Subject, on_progress: OnProgress) -> Extremes:
 
     own = subject.random.select(subject.finite).variables
     loss, gradient_norm, pairs = subject.look("curvature", look, own, subject.train, chunk=1, on_progress=on_progress)
-    return Extremes(subject.finite, loss, gradient_norm, pairs.values, pairs.residuals)
+    seeds = subject.random.seeds[subject.finite]
+    return Extremes(seeds, loss, gradient_norm, pairs.values, pairs.residuals)
 
 
 def find(subject: Subject, on_progress: OnProgress) -> Curvature:
@@ -101,7 +102,7 @@ def summarise(found: Curvature) -> dict[str, Any]:
 
 def show(found: Curvature) -> list[Table | Picture]:
     """The largest eigenvalues of all, the spectrum of one, and the ends in numbers."""
-    _, _, gradient_norm, values, residuals = found.extremes
+    seeds, _, gradient_norm, values, residuals = found.extremes
     top = values.shape[1] - BOTTOM if values.shape[1] > BOTTOM else values.shape[1]
     density = found.density
     low, high = float(density.nodes.min()), float(density.nodes.max())
@@ -115,6 +116,8 @@ def show(found: Curvature) -> list[Table | Picture]:
         ]
     )
     relative = residuals / np.maximum(np.abs(values[:, :1]), np.finfo(np.float32).tiny)
+    rank = np.arange(1, top + 1)
+    lines = Series("eigenvalue", BLUE, rank, values[:, :top], [(int(seed),) for seed in seeds])
     figure = draw_spectra(values[:, :top], residuals[:, :top], at, densities, f"seed {found.seed}, all eigenvalues")
     return [
         Picture(
@@ -125,6 +128,7 @@ def show(found: Curvature) -> list[Table | Picture]:
             "residual ||Hv - lambda v|| as a bar, where that can be seen. Right: all eigenvalues of one network, by "
             "stochastic Lanczos quadrature.",
             "Largest Hessian eigenvalues over seeds, and a spectral density",
+            Drawing([Panel("rank", "eigenvalue of the Hessian", [lines])]),
         ),
         Table(
             "Ends of the Hessian spectrum",

@@ -15,6 +15,7 @@ from mlpjax.findings.subject import BATCH, Subject, loss_on_plane
 from mlpjax.landscape.directions import filter_normalised, stack
 from mlpjax.landscape.loss_surface import Health, health
 from mlpjax.lift import OnProgress
+from mlpjax.report import explore
 from mlpjax.report.figures import BLUE, STYLE, VERMILLION, contours, png
 from mlpjax.report.page import Picture, Table
 from mlpjax.report.tables import number
@@ -95,6 +96,18 @@ def show(found: Surface) -> list[Table | Picture]:
             + ", and so do batch norm's factors, shifts and statistics" * found.has_stats
             + f". The cosine between the two directions is {checked.cosines[0, 1]:.3f}.",
             "Contours of the training loss around a trained network",
+            explore.Drawing(
+                [
+                    explore.Surface(
+                        "filter-normalised direction 1",
+                        "filter-normalised direction 2",
+                        found.steps,
+                        found.steps,
+                        found.loss,
+                        np.array([[0, 0, found.loss[middle, middle]]]),
+                    )
+                ]
+            ),
         ),
         Picture(
             "profiles",

@@ -16,6 +16,7 @@ from mlpjax.landscape.directions import Components, pca
 from mlpjax.landscape.running_statistics import recomputed_loss
 from mlpjax.landscape.trajectory import Track, random_walk_shares, track
 from mlpjax.lift import OnProgress, tree_bytes
+from mlpjax.report.explore import Drawing, Surface
 from mlpjax.report.figures import BLUE, STYLE, VERMILLION, contours, png
 from mlpjax.report.page import Picture, Table
 from mlpjax.report.tables import number
@@ -134,6 +135,17 @@ def show(found: Trajectory) -> list[Table | Picture]:
             + " Running statistics are taken anew from the training examples wherever a loss is shown."
             * found.recomputed,
             "Contours of the training loss with the trajectory of a training",
+            Drawing(
+                [
+                    Surface(
+                        "principal component 1",
+                        "principal component 2",
+                        *found.steps,
+                        found.loss,
+                        np.column_stack([coordinates, drawn]),
+                    )
+                ]
+            ),
         ),
         Table(
             "Variance of the trajectory that the plane explains",

@@ -10,7 +10,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from cycler import cycler
-from jaxtyping import Real
+from jaxtyping import Float, Real
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from mlpjax.activations import ACTIVATIONS
 from mlpjax.data import Dataset
 from mlpjax.history import error_metric
+from mlpjax.report.explore import Panel, Series
 from mlpjax.report.tables import METRICS, typed
 from mlpjax.stats import quantile_band, summarise, wilson_ci
 
@@ -32,6 +33,8 @@ BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY = (
 )
 FIELDS = {"hidden": "units of a hidden layer"}
 """What a field is called on an axis, where that is not its name."""
+GREY = "#777777"
+"""Of what others are compared with."""
 SPLIT_COLOURS = {"train": BLUE, "valid": ORANGE, "test": VERMILLION}
 STYLE: dict[Any, Any] = {
     "font.size": 13.0,
@@ -63,54 +66,71 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-@mpl.rc_context(STYLE)
-def learning_curves(metrics: pd.DataFrame, controls: pd.DataFrame | None = None) -> Figure:
-    """Loss and error (in regression RMSE) against epochs: the median over seeds, and the central 95 % of them.
+def curve_panels(metrics: pd.DataFrame, controls: pd.DataFrame | None = None) -> list[Panel]:
+    """Loss and error (in regression RMSE) of every seed against epochs.
 
     Args:
         metrics: tidy columns seed, epoch, split ("train", "valid", "test"), metric ("loss", and
             "accuracy" or "rmse"; others are passed over) and value (accuracy as a fraction in [0, 1]). Seeds with a
             value that is missing or not finite are left out; the legend counts those that stay.
-        controls: the same of the networks that started at zero; their medians are drawn dashed.
+        controls: the same of the networks that started at zero.
 
     Returns:
-        Two panels; the loss on a log axis where it spans more than a factor of ten.
+        Two panels; the loss on a log axis where its median spans more than a factor of ten.
     """
-    figure = Figure(figsize=(12, 4.6))
-    panels = figure.subplots(1, 2)
+    panels = []
     second = ("accuracy", "error (%)") if "accuracy" in set(metrics["metric"]) else ("rmse", "RMSE")
-    for axes, (metric, label) in zip(panels, (("loss", "loss"), second), strict=True):
-        medians = []
+    for metric, label in (("loss", "loss"), second):
+        series = []
         for frame in (metrics, controls):
             if frame is None:
                 continue
             for split, colour in SPLIT_COLOURS.items():
                 rows = frame[(frame["metric"] == metric) & (frame["split"] == split)]
                 table = rows.pivot(index="seed", columns="epoch", values="value")
-                values = table.to_numpy()
-                values = values[np.isfinite(values).all(axis=1)]
-                if values.size == 0:
+                table = table.loc[np.isfinite(table.to_numpy(float)).all(axis=1)]
+                if table.empty:
                     continue
+                values = table.to_numpy(float)
                 if metric == "accuracy":
                     values = 100 * (1 - values)
-                lower, median, upper = quantile_band(values)
-                medians.append(median)
-                epochs = table.columns.to_numpy()
-                marker = "o" if len(epochs) == 1 else None
+                of, drawn, seeds = split, colour, [(int(seed),) for seed in table.index]
                 if frame is controls:
-                    name = f"all-zero start (n = {len(values):,})" if split == "train" else None
-                    axes.plot(epochs, median, "--", color="#777777", lw=1.6, marker=marker, label=name)
-                else:
-                    name = f"{split} (n = {len(values):,})"
-                    axes.plot(epochs, median, color=colour, marker=marker, label=name)
-                    axes.fill_between(epochs, lower, upper, color=colour, alpha=0.2, lw=0)
-        axes.set(xlabel="epoch", ylabel=label)
+                    of, drawn, seeds = "all-zero start", GREY, []
+                series.append(Series(f"{of} (n = {len(values):,})", drawn, table.columns.to_numpy(), values, seeds))
+        medians = np.concatenate([*(np.median(one.y, axis=0) for one in series), [1.0] * (not series)])
+        log = metric == "loss" and medians.min() > 0 and medians.max() > 10 * medians.min()
+        panels.append(Panel("epoch", label, series, bool(log)))
+    return panels
+
+
+@mpl.rc_context(STYLE)
+def learning_curves(panels: Sequence[Panel]) -> Figure:
+    """Learning curves: the median over seeds, and the central 95 % of them.
+
+    Args:
+        panels: of `curve_panels`; the medians of the control group are drawn dashed.
+
+    Returns:
+        A panel for each.
+    """
+    figure = Figure(figsize=(12, 4.6))
+    drawn = figure.subplots(1, len(panels))
+    for axes, panel in zip(drawn, panels, strict=True):
+        names = set()
+        for series in panel.series:
+            lower, median, upper = quantile_band(series.y)
+            marker = "o" if len(series.x) == 1 else None
+            style: dict[str, Any] = {} if series.seeds else {"ls": "--", "lw": 1.6}
+            name = None if series.name in names else series.name
+            axes.plot(series.x, median, color=series.colour, marker=marker, label=name, **style)
+            if series.seeds:
+                axes.fill_between(series.x, lower, upper, color=series.colour, alpha=0.2, lw=0)
+            names.add(series.name)
+        axes.set(xlabel=panel.xlabel, ylabel=panel.ylabel, yscale="log" if panel.log else "linear")
         axes.locator_params(axis="x", integer=True)
-        drawn = np.concatenate([*medians, [1.0] * (not medians)])
-        if metric == "loss" and drawn.min() > 0 and drawn.max() > 10 * drawn.min():
-            axes.set_yscale("log")
     figure.legend(
-        *panels[0].get_legend_handles_labels(),
+        *drawn[0].get_legend_handles_labels(),
         loc="outside upper center",
         ncols=4,
         title="median over n seeds, and band of the central 95 % of them",
@@ -246,10 +266,7 @@ def final_distribution(finals: dict[str, Real[np.ndarray, "..."]]) -> Figure:
     panels = figure.subplots(1, len(finals), squeeze=False)[0]
     for index, (axes, (label, values)) in enumerate(zip(panels, finals.items(), strict=True)):
         summary = summarise(values)
-        low, high = summary["min"], summary["max"]
-        margin = max(0.05 * (high - low), 1e-3 * abs(high), 1e-9)  # all seeds may have ended at one value
-        bins = min(61, 5 + 2 * (int(np.sqrt(len(values))) // 2))  # odd: one seed stands in the middle of a bar
-        axes.hist(values, bins=bins, range=(low - margin, high + margin), color=f"C{index}", alpha=0.55)
+        axes.hist(values, bins=bars(values), color=f"C{index}", alpha=0.55)
         if len(values) <= 200:
             height = np.full(len(values), 0.03)
             axes.plot(values, height, "|", color="black", ms=8, mew=1, transform=axes.get_xaxis_transform())
@@ -264,6 +281,18 @@ def final_distribution(finals: dict[str, Real[np.ndarray, "..."]]) -> Figure:
         axes.locator_params(axis="y", integer=True)
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return figure
+
+
+def bars(values: Real[np.ndarray, "..."]) -> Float[np.ndarray, " edges"]:
+    """The edges of a histogram's bars.
+
+    Args:
+        values: finite, one or many.
+    """
+    low, high = float(values.min()), float(values.max())
+    margin = max(0.05 * (high - low), 1e-3 * abs(high), 1e-9)  # all seeds may have ended at one value
+    count = min(61, 5 + 2 * (int(np.sqrt(values.size)) // 2))  # odd: one seed stands in the middle of a bar
+    return np.linspace(low - margin, high + margin, count + 1)
 
 
 def contours(

@@ -1,10 +1,12 @@
-"""The report as one HTML file that opens anywhere: figures inside, no script, nothing fetched."""
+"""The report as one HTML file that opens anywhere: figures inside, nothing fetched, a script it can do without."""
 
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jinja2
+
+from mlpjax.report.explore import Drawing
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("mlpjax", "report"),
@@ -58,6 +60,7 @@ class Picture:
         png: the bytes of the file (`figures.png`).
         caption: how to read it: axes, intervals, number of seeds.
         alt: what it shows, for those who cannot see it.
+        drawing: what the page's script draws of it; None: the picture is all.
     """
 
     name: str
@@ -65,6 +68,7 @@ class Picture:
     png: bytes
     caption: str
     alt: str
+    drawing: Drawing | None = None
 
 
 @dataclass(frozen=True)
@@ -94,4 +98,7 @@ def render(title: str, subtitle: str, tiles: Sequence[Tile], sections: Sequence[
     Returns:
         One HTML document. All texts are escaped.
     """
-    return _TEMPLATES.get_template("report.html").render(title=title, subtitle=subtitle, tiles=tiles, sections=sections)
+    drawn = any(isinstance(item, Picture) and item.drawing for section in sections for item in section.items)
+    return _TEMPLATES.get_template("report.html").render(
+        title=title, subtitle=subtitle, tiles=tiles, sections=sections, drawn=drawn
+    )

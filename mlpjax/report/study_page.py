@@ -3,12 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from mlpjax.data import Dataset
 from mlpjax.report import figures
+from mlpjax.report.explore import Drawing, Histogram
 from mlpjax.report.page import Picture, Section, Table, Tile, render
 from mlpjax.report.tables import SUMMARY_HEADER, counted, error_tile, origin, share_tile, summary_rows
+from mlpjax.stats import summarise
 
 
 def study_page(
@@ -80,29 +84,39 @@ def _results(
         return [table]
     random = metrics["random"]
     last = random[(random["epoch"] == random["epoch"].max()) & (random["metric"] == "loss")]
-    finals = last[~last["seed"].isin(lost)].set_index("split")["value"]
+    kept = last[~last["seed"].isin(lost)].pivot(index="seed", columns="split", values="value")
+    finals = {f"final {split} loss": kept[split].to_numpy(float) for split in ("train", "test")}
+    curves = figures.curve_panels(random, metrics.get("zero"))
+    histograms = [
+        _histogram(label, colour, values, kept.index.tolist())
+        for (label, values), colour in zip(finals.items(), (figures.BLUE, figures.VERMILLION), strict=True)
+    ]
     return [
         table,
         Picture(
             "learning_curves",
             "Learning curves",
-            figures.png(figures.learning_curves(random, metrics.get("zero"))),
+            figures.png(figures.learning_curves(curves)),
             f"Median over {seeds}, and the band that holds the central 95 % of them. Dashed: the networks that "
             "started with all parameters zero.",
             "Loss and error against epochs, with a band over seeds",
+            Drawing(curves, whole=True),
         ),
         Picture(
             "final_loss",
             "Final loss over seeds",
-            figures.png(
-                figures.final_distribution(
-                    {f"final {split} loss": finals.loc[[split]].to_numpy() for split in ("train", "test")}
-                )
-            ),
+            figures.png(figures.final_distribution(finals)),
             f"The final loss of {seeds}; the line is the mean and the grey band its 95 % interval.",
             "Histograms of the final losses over seeds",
+            Drawing(histograms, whole=True),
         ),
     ]
+
+
+def _histogram(label: str, colour: str, values: Float[np.ndarray, " seeds"], seeds: Sequence[int]) -> Histogram:
+    edges, of_all = figures.bars(values), summarise(values)
+    counts = np.histogram(values, edges)[0]
+    return Histogram(label, colour, edges, counts, of_all["mean"], of_all["ci95"], values, seeds)
 
 
 def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
