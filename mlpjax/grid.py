@@ -21,6 +21,7 @@ from mlpjax.configuration import DATA_FIELDS, Configuration
 from mlpjax.data import Dataset, check
 from mlpjax.effects import effects
 from mlpjax.errors import UserError, require_choice
+from mlpjax.forecast import Forecast, load_of
 from mlpjax.history import error_metric, summarise_group
 from mlpjax.models import MLP
 from mlpjax.plumbing.environment import environment
@@ -198,12 +199,23 @@ def _plan(config: GridSweep, axes: Sequence[Axis], dataset: Dataset) -> Plan:
 
 
 def _train(config: GridSweep, planned: Plan, run: RunFolder, console: Console) -> Swept:
-    with progress_bar("Training", console=console) as on_progress:
+    loads = []
+    for program in planned.programs:
+        task = config.make_task(program.model, program.recipe, program.dataset.train)
+        loads.append(load_of(task, program.recipe, program.dataset, len(program.places) * config.seeds))
+    forecast = Forecast(loads, lambda said: console.print(said, highlight=False))
+    with progress_bar("Training", console=console) as show:
+
+        def on_progress(done: int, total: int) -> None:
+            show(done, total)
+            forecast.on_progress(done, total)
+
         return carry_out(
             planned,
             config.random_seeds,
             store=lambda name: Checkpoints(run.path / "checkpoints" / name),
             on_progress=on_progress,
+            on_history=forecast.on_history,
             task=config.make_task,
             freeze=config.freeze,
             chunk=config.chunk,

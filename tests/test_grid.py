@@ -9,7 +9,7 @@ import pytest
 from conftest import labelled, texts
 
 import mlpjax
-from mlpjax import sweeps
+from mlpjax import forecast, sweeps
 from mlpjax.cli import main
 from mlpjax.data import LOADERS, Dataset, Split, load
 from mlpjax.effects import effects
@@ -134,7 +134,9 @@ def test_a_killed_and_an_interrupted_sweep_find_what_an_undisturbed_one_finds(fi
     assert "to go on, give the same command" in capsys.readouterr().out
     assert not (out / "summary.json").exists()
 
+    monkeypatch.setattr(forecast, "MEASURED", 1e-9)
     main([*COMMAND, "--out", str(out)])
+    assert capsys.readouterr().out.count("of training to go, judged by the first") == 1
     frames = [pd.read_parquet(folder / "sweep.parquet") for folder in (out, finished)]
     kept = [frame[frame["metric"] != "seconds"].reset_index(drop=True) for frame in frames]
     pd.testing.assert_frame_equal(*kept, check_exact=True)
