@@ -137,8 +137,9 @@ def compare(
     the result says which.
 
     Args:
-        runs: Folders that mlpjax study or mlpjax sweep wrote (each setting of a sweep is a run), or tables (.csv or
-            .parquet) with a column for the run, one for the seed, and the rest metrics.
+        runs: Folders that mlpjax study or mlpjax sweep wrote (each setting of a sweep is a run); folders of TensorBoard
+            event files, each in a folder named after its seed (adam/seed_3); or tables (.csv or .parquet) with a column
+            for the run, one for the seed, and the rest metrics.
         metric: The figure that the page is about. None: the test error, or the first that all have.
         size: A true difference, in the metric's unit, for which to say how many seeds would show it. None: the one that
             was measured.

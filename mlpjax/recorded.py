@@ -1,10 +1,11 @@
-"""What networks reached, read from run folders, or from anybody's table of runs and seeds."""
+"""What networks reached, read from run folders, TensorBoard's event files, or anybody's table of runs and seeds."""
 
 import csv
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,11 +13,14 @@ from jaxtyping import Float
 
 from mlpjax.configuration import DATA_FIELDS
 from mlpjax.errors import UserError
+from mlpjax.events import EVENTS, PATTERN, Scalar, scalars
 
 RUN_COLUMNS = ("run", "name", "model", "method", "algorithm", "optimizer", "setting", "config", "experiment", "variant")
 """Usual names of the column that tells runs apart, in lower case."""
 SEED_COLUMNS = ("seed", "random_seed", "rng_seed", "trial", "repeat", "repetition", "replicate")
 """Usual names of the column of seeds, in lower case."""
+SEED_IN_NAME = re.compile(rf"(?i)(?<![a-z])(?:{'|'.join(SEED_COLUMNS)})[ _=-]*(\d+)")
+"""Where a folder's name names a seed, by one of these."""
 
 
 class Recorded(NamedTuple):
@@ -31,17 +35,20 @@ class Recorded(NamedTuple):
 
 
 def read_runs(path: Path, run_column: str | None = None, seed_column: str | None = None) -> list[Recorded]:
-    """The runs of a folder that `mlpjax study` or `mlpjax sweep` wrote, or of a table.
+    """The runs of a folder that `mlpjax study` or `mlpjax sweep` wrote, of TensorBoard's event files, or of a table.
 
     Args:
-        path: a folder, or a .csv or .parquet file with a column for the run, one for the seed, and the rest metrics,
-            one row for each network.
+        path: a folder; for event files one with a folder for each network, named after its seed (`adam/seed_3`); or a
+            .csv or .parquet file with a column for the run, one for the seed, and the rest metrics, one row for each
+            network.
         run_column: of a table. None: one of a usual name, and if there is none the file is one run.
         seed_column: of a table. None: one of a usual name.
 
     Returns:
         A study is one run, a sweep one for each setting; a table as many as it names, in the order of their rows. Of a
-        folder the figures are the final ones: losses, errors in %, in regression RMSE and R^2.
+        folder the figures are the final ones: losses, errors in %, in regression RMSE and R^2. Event files are one run
+        for each path without its seed, and the last value of every tag is a figure; networks whose values end before
+        those of others in their run count as diverged.
 
     Raises:
         UserError: there is nothing to read, or no column that it needs.
@@ -60,10 +67,10 @@ def read_runs(path: Path, run_column: str | None = None, seed_column: str | None
 def _read_folder(path: Path) -> list[Recorded]:
     tables = [path / name for name in ("metrics.parquet", "sweep.parquet") if (path / name).exists()]
     if not tables:
-        raise UserError(f"{path}: holds no metrics.parquet and no sweep.parquet; give the folder of a finished run")
+        return _read_events(path)
     frame = pd.read_parquet(tables[0])
     config = json.loads((path / "config.json").read_text())["config"]
-    data = json.dumps({name: config.get(name) for name in ("data", "label_noise", "files")}, sort_keys=True)
+    data = _data(config)
     fields = [given[0].replace("-", "_") for given in config.get("over", ())]
     name = path.name or path.resolve().name
     if not fields:
@@ -75,6 +82,49 @@ def _read_folder(path: Path) -> list[Recorded]:
         own = {field: value for field, value in setting.items() if field in DATA_FIELDS}
         found.append(_final(f"{name}: {said}", f"{data} {own}", rows))
     return found
+
+
+def _data(config: Mapping[str, Any]) -> str:
+    return json.dumps({name: config.get(name) for name in ("data", "label_noise", "files")}, sort_keys=True)
+
+
+def _read_events(path: Path) -> list[Recorded]:
+    files = sorted(path.rglob(PATTERN))
+    if not files:
+        raise UserError(
+            f"{path}: holds no metrics.parquet, no sweep.parquet and no event files of TensorBoard; give the folder of "
+            "a finished run"
+        )
+    found: dict[str, dict[int, dict[str, Scalar]]] = {}
+    for file in files:
+        folder = file.parent.relative_to(path).as_posix()
+        if seed := SEED_IN_NAME.search(folder):
+            run = (folder[: seed.start()] + folder[seed.end() :]).strip("/ _-.,")
+            last = found.setdefault(run, {}).setdefault(int(seed[1]), {})
+            for scalar in scalars(file):
+                if scalar.tag not in last or scalar.step >= last[scalar.tag].step:
+                    last[scalar.tag] = scalar
+    if not found:
+        raise UserError(f"{path}: has event files, but no folder of them is named after a seed, such as seed_3")
+    own = path.resolve()
+    home = own.parent if own.name == EVENTS else own
+    config = home / "config.json"
+    data = _data(json.loads(config.read_text())["config"]) if config.exists() else str(home)
+    several = len(found) > 1
+    return [
+        Recorded(": ".join(filter(None, (home.name, run * several))), data, _last(seeds), tuple(seeds))
+        for run, seeds in found.items()
+    ]
+
+
+def _last(seeds: Mapping[int, Mapping[str, Scalar]]) -> dict[str, Float[np.ndarray, " seeds"]]:
+    values = {}
+    for tag in dict.fromkeys(tag for last in seeds.values() for tag in last):
+        points = [last.get(tag) for last in seeds.values()]
+        end = max(point.step for point in points if point)
+        ends = [point.value if point and point.step == end else np.nan for point in points]
+        values[tag.replace("/", "_")] = np.asarray(ends)
+    return values
 
 
 def _final(name: str, data: str, frame: pd.DataFrame) -> Recorded:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from mlpjax.errors import UserError
+from mlpjax.events import EVENTS
 from mlpjax.seeds import Trained, parts
 from mlpjax.stats import mean_band
 
@@ -174,7 +175,7 @@ def tracking(
         UserError: a package is missing, or nobody is logged in.
     """
     make: dict[str, Callable[[], Tracker]] = {
-        "tensorboard": lambda: TensorBoard(folder / "events"),
+        "tensorboard": lambda: TensorBoard(folder / EVENTS),
         "wandb": lambda: WeightsAndBiases(folder, settings),
     }
     with ExitStack() as stack:

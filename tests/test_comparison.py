@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 from conftest import labelled, texts
+from tensorboardX import SummaryWriter
 
 from mlpjax.cli import main
 from mlpjax.comparison import compare
@@ -168,6 +169,47 @@ def test_settings_of_a_sweep_over_the_data_are_not_paired(tmp_path):
     assert names[1:3] == ["batch size 8.0, label noise 0.2", "batch size None, label noise 0.0"]
     paired = [row["paired"] for row in compare(runs)["comparisons"]]
     assert paired == [False, True, False]
+
+
+def log(folder, points):
+    """By tag, pairs of step and value, as PyTorch's SummaryWriter writes them."""
+    with SummaryWriter(str(folder)) as writer:
+        for tag, curve in points.items():
+            for step, value in curve:
+                writer.add_scalar(tag, value, step)
+
+
+def test_event_files_are_runs_by_the_seed_in_their_folders_name(tmp_path):
+    for seed in (0, 1, 10):
+        log(tmp_path / "logs" / "adam" / f"seed_{seed}", {"val/loss": [(0, 9.0), (5, 1.0 + seed)]})
+        log(tmp_path / "logs" / f"sgd-Seed={seed}", {"val/loss": [(5, 2.0 + seed)], "epoch": [(0, 1.0)]})
+    log(tmp_path / "logs" / "adam" / "mean over seeds", {"val/loss": [(5, 99.0)]})
+    adam, sgd = read_runs(tmp_path / "logs")
+    assert [adam.name, sgd.name] == ["logs: adam", "logs: sgd"]
+    assert dict(zip(adam.seeds, adam.values["val_loss"], strict=True)) == {0: 1.0, 1: 2.0, 10: 11.0}
+    row = only(compare([adam, sgd]), "val_loss")
+    assert (row["paired"], row["mean"]) == (True, 1.0)
+    (alone,) = read_runs(tmp_path / "logs" / "adam")
+    assert alone.name == "adam"
+
+
+def test_events_of_a_network_that_ended_early_are_no_final_figures(tmp_path):
+    """Or that has no such curve; a file that goes on where another ended counts with it."""
+    log(tmp_path / "seed 1", {"loss": [(1, 3.0)]})
+    log(tmp_path / "seed 1", {"loss": [(2, 2.0)]})
+    log(tmp_path / "seed 2", {"loss": [(1, 1e30)]})
+    log(tmp_path / "seed 3", {"loss": [(2, 4.0)], "accuracy": [(2, 0.5)]})
+    (run,) = read_runs(tmp_path)
+    values = {tag: dict(zip(run.seeds, found, strict=True)) for tag, found in run.values.items()}
+    assert values == {"loss": {1: 2.0, 2: pytest.approx(np.nan, nan_ok=True), 3: 4.0}} | {
+        "accuracy": {1: pytest.approx(np.nan, nan_ok=True), 2: pytest.approx(np.nan, nan_ok=True), 3: 0.5}
+    }
+
+
+def test_event_files_without_a_seed_are_refused(tmp_path):
+    log(tmp_path / "first", {"loss": [(1, 3.0)]})
+    with pytest.raises(UserError, match="no folder of them is named after a seed, such as seed_3"):
+        read_runs(tmp_path)
 
 
 def write(path, text):

@@ -13,6 +13,7 @@ from wandb.proto.wandb_internal_pb2 import Record
 from mlpjax import MLP, Recipe, load, trackers, train_many
 from mlpjax.errors import UserError
 from mlpjax.plumbing.runs import Checkpoints
+from mlpjax.recorded import read_runs
 from mlpjax.stats import mean_ci
 
 SEEDS, EVERY = range(3, 8), 2
@@ -93,6 +94,11 @@ def test_curves_are_those_of_the_history_each_point_once(name, read, tmp_path, m
     assert found.keys() == wanted.keys()
     for point, value in wanted.items():
         assert found[point] == pytest.approx(value, rel=1e-6), point
+    if name == "tensorboard":
+        (run,) = read_runs(tmp_path)
+        assert (run.name, run.seeds) == (tmp_path.name, tuple(SEEDS))
+        np.testing.assert_allclose(run.values["test_loss"], trained.history["test_loss"][:, -1], rtol=1e-6)
+        np.testing.assert_allclose(run.values["grad_norm"], trained.history["grad_norm"][:, -1], rtol=1e-6)
     mean = np.mean(trained.history["test_loss"][:, -1].astype(float))
     assert found["mean over seeds", "test/loss", 6] == pytest.approx(mean, rel=1e-6)
 
