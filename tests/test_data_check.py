@@ -32,6 +32,9 @@ def with_label(good, row, label):
 
 
 GOOD = split()
+REPEATED = (
+    "2 of 3 test rows are identical to a training row: take them out of one of the two, or the test error is too low"
+)
 BAD = [
     (GOOD._replace(x=GOOD.x[0]), "x has 1 dimensions; want rows"),
     (GOOD._replace(y=GOOD.y[:, None]), "y is int32 with 2 dimensions; want int32 labels"),
@@ -91,8 +94,9 @@ def test_the_facts_are_the_numbers_of_the_data():
     assert (facts.low, facts.high, facts.constant) == (0, 200, 1)
     assert facts.balance == {"train": (1, 2), "test": (1, 2)}
     assert facts.repeated == {"test": 2}
-    assert facts.notes == ("2 of 3 test rows are identical to a training row",)
+    assert facts.notes == (REPEATED,)
     assert facts.table() == [
+        ("verdict", "read the note below first"),
         ("data", "toy"),
         ("source", ""),
         ("rows", "train 3, valid 0, test 3"),
@@ -101,7 +105,7 @@ def test_the_facts_are_the_numbers_of_the_data():
         ("classes", "2"),
         ("rows per class", "train 1 to 2, test 1 to 2"),
         ("rows also in train", "test 2"),
-        ("note", "2 of 3 test rows are identical to a training row"),
+        ("note", REPEATED),
     ]
 
 
@@ -131,13 +135,16 @@ def test_missing_classes_and_imbalance_are_noted():
     y = np.array([0] * 9 + [1] * 3, np.int32)
     facts = check(dataset(train=GOOD._replace(y=y), test=split(n=6, classes=1, seed=3)))
     assert facts.notes == (
-        "test has no rows of class 1",
-        "the commonest training class has 3.0 times the rows of the rarest",
+        "test has no rows of class 1: add some, or leave the class out",
+        "the commonest training class has 3.0 times the rows of the rarest: an error means little until it is well "
+        "below that of naming the commonest",
     )
+    assert facts.verdict == "read the 2 notes below first"
 
 
 def test_good_data_get_no_notes():
-    assert check(dataset()).notes == ()
+    facts = check(dataset())
+    assert (facts.notes, facts.verdict) == ((), "nothing looks wrong")
 
 
 def test_facts_are_found_once_for_a_data_set_and_anew_for_another():

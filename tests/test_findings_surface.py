@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from conftest import labelled, labels, texts
 
-from mlpjax.findings.surface import FINDING, draw_profiles, draw_surface
+from mlpjax.findings.surface import FINDING, Surface, draw_profiles, draw_surface, verdict
+from mlpjax.landscape.loss_surface import Health
 from mlpjax.task import mean_loss
 
 RNG = np.random.default_rng(0)
@@ -25,6 +26,50 @@ def test_the_middle_of_the_plane_is_the_median_network(subject, silent):
     np.testing.assert_array_equal(surface.loss, found.loss)
     np.testing.assert_allclose(surface.path, [[0, 0, own]], rtol=1e-5)
     assert FINDING.show(found)[0].title == f"Loss surface around seed {found.seed}, the median seed"
+
+
+GRID = np.linspace(-1, 1, 9)
+FAIR = Surface(
+    0,
+    GRID,
+    0.1 + GRID[:, None] ** 2 + GRID**2,
+    Health(
+        curvature=np.array([2.0, 2.0]),
+        read_off=np.array([2.1, 2.0]),
+        error=np.array([0.05, 0.0]),
+        cosines=np.array([[1.0, 0.01], [0.01, 1.0]]),
+        profiles=0.1 + np.linspace(0.5, 2, 16)[:, None] * GRID**2,
+    ),
+    False,
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "Yes: it bends as the loss does in its middle, and rises as along 16 other directions."),
+        # 9 points show twice the curvature: half the error takes steps 1 / 1.42 as long.
+        (
+            {"read_off": np.array([2.0, 4.0]), "error": np.array([0.0, 1.0])},
+            "No: in its middle it shows a curvature that is 100 % off: read the exact one in the table below, or give "
+            "a finer --grid, such as 13.",
+        ),
+        ({"curvature": np.array([1e-3, 2.0]), "read_off": np.array([5e-3, 2.0]), "error": np.array([4.0, 0])}, "Yes: "),
+        (
+            {"cosines": np.array([[1.0, -0.5], [-0.5, 1.0]])},
+            "No: its directions stand at 120 degrees, not at 90: trust its cuts, not its shape.",
+        ),
+        (
+            {"profiles": 0.1 + np.linspace(1.1, 2, 16)[:, None] * GRID**2},
+            "No: the loss rises less along both of its directions than along 16 others: trust the band below.",
+        ),
+        ({"profiles": 0.1 + np.linspace(0.1, 0.9, 16)[:, None] * GRID**2}, "No: the loss rises more along both"),
+    ],
+)
+def test_the_verdict_says_what_is_wrong_and_what_to_do(changes, said):
+    found = FAIR._replace(health=FAIR.health._replace(**changes))
+    assert verdict(found).startswith(said)
+    assert FINDING.show(found)[1].title == f"Is that plane a fair picture? {verdict(found)}"
 
 
 @pytest.mark.parametrize("loss", [BOWL, BOWL - 1, 0 * BOWL, 0 * BOWL + 2.3, np.where(BOWL > 2, np.inf, BOWL)])

@@ -33,7 +33,7 @@ class Facts:
         balance: (rows of the rarest class, rows of the commonest class) by split that has rows.
         absent: classes without rows by split that has rows.
         repeated: rows identical to some training row, by other split that has rows.
-        notes: what looks odd, one line each.
+        notes: what looks odd, one line each, with what to do.
     """
 
     name: str
@@ -53,6 +53,13 @@ class Facts:
     repeated: dict[str, int]
     notes: tuple[str, ...]
 
+    @property
+    def verdict(self) -> str:
+        """Whether anything looks wrong, and what to do."""
+        if not self.notes:
+            return "nothing looks wrong"
+        return "read the note below first" if len(self.notes) == 1 else f"read the {len(self.notes)} notes below first"
+
     def table(self) -> list[tuple[str, str]]:
         """The facts as (label, text) rows, for the terminal and the report."""
         image = f" = {' x '.join(map(str, self.image_shape))} pixels" if self.image_shape else ""
@@ -65,6 +72,7 @@ class Facts:
                 ("rows per class", per_class),
             ]
         return [
+            ("verdict", self.verdict),
             ("data", self.name),
             ("source", self.source),
             ("rows", ", ".join(f"{split} {n:,}" for split, n in self.rows.items())),
@@ -197,7 +205,10 @@ def _refuse_bad(where: str, split: Split, classes: int | None) -> None:
 def _repeats(repeated: dict[str, tuple[int, int]]) -> Iterator[str]:
     for part, (n, rows) in repeated.items():
         if n:
-            yield f"{n:,} of {rows:,} {part} rows are identical to a training row"
+            yield (
+                f"{n:,} of {rows:,} {part} rows are identical to a training row: take them out of one of the two, or "
+                f"the {part} error is too low"
+            )
 
 
 def _imbalances(counts: dict[str, Int[np.ndarray, "classes"]], absent: dict[str, tuple[int, ...]]) -> Iterator[str]:
@@ -205,7 +216,10 @@ def _imbalances(counts: dict[str, Int[np.ndarray, "classes"]], absent: dict[str,
         return
     for part, classes in absent.items():
         if classes:
-            yield f"{part} has no rows of class {', '.join(map(str, classes))}"
+            yield f"{part} has no rows of class {', '.join(map(str, classes))}: add some, or leave the class out"
     present = counts["train"][counts["train"] > 0]
     if (ratio := present.max() / present.min()) > IMBALANCE_NOTED:
-        yield f"the commonest training class has {ratio:.1f} times the rows of the rarest"
+        yield (
+            f"the commonest training class has {ratio:.1f} times the rows of the rarest: an error means little until "
+            "it is well below that of naming the commonest"
+        )

@@ -29,6 +29,15 @@ OTHERS = 16
 """Other random directions, for the band of the health check."""
 
 
+OBLIQUE = 0.1
+"""Cosine between the plane's directions: six degrees off a right angle can be seen."""
+COARSE = 0.5
+"""Error of the curvature that the plane shows, as a share of the exact one: a bowl of half the curvature looks 1.4
+times as wide, one of 1.5 times it 0.8 times."""
+SEEN = 0.01
+"""Of the plane's range of loss: a parabola that differs by less at its rim looks the same, however flat it is."""
+
+
 class Surface(NamedTuple):
     """Training loss on a plane through one network."""
 
@@ -72,6 +81,34 @@ def summarise(found: Surface) -> dict[str, Any]:
     }
 
 
+def verdict(found: Surface) -> str:
+    """Whether the plane is a fair picture of the loss, and what to do where it is not."""
+    checked, middle = found.health, len(found.steps) // 2
+    wrong = []
+    if abs(cosine := float(checked.cosines[0, 1])) > OBLIQUE:
+        angle = np.degrees(np.arccos(cosine))
+        wrong.append(f"its directions stand at {angle:.0f} degrees, not at 90: trust its cuts, not its shape")
+    curvature, read_off = np.asarray(checked.curvature), np.asarray(checked.read_off)
+    seen = np.abs(read_off - curvature) / 2 > SEEN * np.ptp(found.loss[np.isfinite(found.loss)])
+    if (worst := float(np.max(np.asarray(checked.error), where=seen, initial=0.0))) > COARSE:
+        finer = 2 * int(np.ceil(middle * np.sqrt(worst / COARSE))) + 1
+        wrong.append(
+            f"in its middle it shows a curvature that is {100 * worst:.0f} % off: read the exact one in the table "
+            f"below, or give a finer --grid, such as {finer}"
+        )
+    own, others = (
+        rows[:, [0, -1]].mean(axis=1)
+        for rows in (np.stack([found.loss[:, middle], found.loss[middle]]), np.asarray(checked.profiles))
+    )
+    for beyond, more in ((own > others.max(), "more"), (own < others.min(), "less")):
+        if beyond.all():  # by chance in one of 150 planes
+            rises = f"the loss rises {more} along both of its directions than along {len(others)} others"
+            wrong.append(f"{rises}: trust the band below")
+    if wrong:
+        return f"No: {'; '.join(wrong)}."
+    return f"Yes: it bends as the loss does in its middle, and rises as along {len(others)} other directions."
+
+
 def show(found: Surface) -> list[Table | Picture]:
     """The plane, the profiles along its directions among others, and its health."""
     middle = len(found.steps) // 2
@@ -111,7 +148,7 @@ def show(found: Surface) -> list[Table | Picture]:
         ),
         Picture(
             "profiles",
-            "Loss along random directions: is that plane a fair picture?",
+            f"Is that plane a fair picture? {verdict(found)}",
             png(draw_profiles(found.steps, own, np.asarray(checked.profiles), np.asarray(checked.curvature))),
             f"Cuts through the middle of the plane, beside those along {len(checked.profiles)} other random "
             "directions. Dotted: what the curvature in the middle foretells.",
