@@ -30,6 +30,18 @@ from mlpjax.trackers import TrackerName
 
 MODELS = ("mlp", "vgg")
 """What tyro calls the models of a study; the first where none is named."""
+ELSEWHERE = {
+    "--lr": "--learning-rate",
+    "--bs": "--batch-size",
+    "--wd": "--weight-decay",
+    "--l1": "--lasso",
+    "--l2": "--ridge",
+    "--hidden": "--widths",
+    "--layers": "--widths",
+    "--dataset": "--data",
+}
+"""What other programs call an option: nothing in the spelling leads from there to its name, as tyro's own suggestions
+need."""
 _REGISTRY = ConstructorRegistry()
 
 
@@ -187,6 +199,9 @@ def run(command: str, arguments: Sequence[str]) -> None:
     """Parse the arguments of a command, and do it."""
     use_all_cores()
     remember_compilations()
+    for given in arguments if command in ("study", "sweep") else ():
+        if (option := given.partition("=")[0]) in ELSEWHERE:
+            raise UserError(f"{option}: there is no such option; did you mean {ELSEWHERE[option]}?")
     if command in ("study", "sweep") and not {*arguments} & {*MODELS, "-h", "--help"}:
         arguments = [MODELS[0], *arguments]  # left to tyro, an option before and one after --widths cannot be the same
     try:

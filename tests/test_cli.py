@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 
@@ -56,12 +57,22 @@ def test_what_does_not_parse_is_refused_by_name(arguments, said, capsys):
     assert said in printed.err
 
 
+@pytest.mark.parametrize("arguments", [["--lr", "0.1"], ["--lr=0.1"]])
+def test_what_others_call_an_option_is_told_its_name_here(arguments, capsys):
+    code, printed = run([*SMALL, *arguments], capsys)
+    assert code == 2
+    assert printed.err == "error: --lr: there is no such option; did you mean --learning-rate?\n"
+
+
 def test_help_shows_every_setting_with_its_default(capsys):
     code, printed = run(["study", "--help"], capsys)
     assert code == 0
     for setting in ("--widths", "--learning-rate FLOAT", "default: 784 256 128 10", "--out", "one-cycle", "--freeze"):
         assert setting in printed.out
     assert "fixed to" not in printed.out  # a type that the command line could not read
+    options = set(re.findall(r"--[a-z0-9-]+", printed.out))
+    assert set(commands.ELSEWHERE.values()) <= options
+    assert not options & set(commands.ELSEWHERE)
 
 
 def test_help_of_a_vgg_shows_its_settings_and_not_those_of_an_mlp(capsys):
