@@ -213,7 +213,7 @@ class Trained(NamedTuple):
         return ~np.isfinite(np.concatenate(losses, axis=1)).all(axis=1)
 
     def error(self, split: str = "test") -> Float[np.ndarray, "networks evaluations"]:
-        """Share of a split's examples, in %, that each network gets wrong: 100 (1 - accuracy)."""
+        """Share of a split's examples, in %, that a network gets wrong: 100 (1 - accuracy); NaN where it diverged."""
         return 100 * (1 - self.history[f"{split}_accuracy"].astype(float))
 
     @property
