@@ -63,7 +63,7 @@ def test_a_run_is_the_folder_that_others_rely_on(finished):
     assert curves == {*(f"seed {seed}" for seed in range(5)), "mean over seeds"} | {
         f"95 % interval, {end}" for end in ("low", "high")
     }
-    training = ("samples", "learning_curves", "final_loss", "hidden_units")
+    training = ("samples", "learning_curves", "final_loss", "hidden_units", "regions")
     landscape = ("surface", "profiles", "trajectory", "spectra", "barriers")
     names = {f"{name}.png" for name in training + landscape}
     assert {path.name for path in (finished / "figures").iterdir()} == names
@@ -86,7 +86,7 @@ def test_the_report_is_one_file_that_needs_no_other(finished):
     sources = re.findall(r'(?:src|href)="([^"]{0,20})', page)
     assert sources
     assert all(source.startswith(("data:image/png", "#")) for source in sources)
-    assert page.count("<img") == 9  # there is no gallery where the data are no images
+    assert page.count("<img") == 10  # there is no gallery where the data are no images
     for title in (
         "Loss surface around seed",
         "Training trajectory of seed",
