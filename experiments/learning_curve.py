@@ -54,11 +54,9 @@ COLOURS = {NETWORK: BLUE, LOGISTIC: VERMILLION, RIDGE: GREEN}
 PENALTIES = {NETWORK: (1e-5, 1e-4, 1e-3), LOGISTIC: (1e-5, 1e-4, 1e-3, 1e-2), RIDGE: (0.01, 0.03, 0.1, 0.3, 1.0)}
 RATES = {NETWORK: 1e-3, LOGISTIC: 3e-3}
 BATCH, EPOCHS, MOMENTS, HELD_OUT = 100, 20, 10, 5000
-WHOLE = 60_000
-"""Digits that were trained on where figures are published."""
 TABLE, LECUN = "ISLR, 2nd edition, table 10.1", "LeCun, Bottou, Bengio and Haffner (1998), section III"
-PUBLISHED = {NETWORK: (2.3, TABLE), LOGISTIC: (7.2, TABLE), RIDGE: (12.0, LECUN)}
-"""Test errors of one run each on all of them, in %; ISLR's network with a ridge, and LeCun's linear classifier."""
+WHOLE, PUBLISHED = 60_000, {NETWORK: (2.3, TABLE), LOGISTIC: (7.2, TABLE), RIDGE: (12.0, LECUN)}
+"""Test errors of one run each on so many digits, in %: ISLR's network with a ridge, and LeCun's linear classifier."""
 HESTNESS = "arXiv:1712.00409"
 FEW_SOURCE, MANY_SOURCE = "ISLR, 2nd edition, exercise 2.4.1", "ISLR, 2nd edition, section 10.6"
 HELPS = "With ten times as many training examples a network makes fewer errors, in every seed."
@@ -303,8 +301,7 @@ def law_claims(method: str, size: Size, error: np.ndarray, among: np.ndarray, fl
 def draw(size: Size, found: Mapping[str, Found], floors: Mapping[str, bool], among: np.ndarray) -> Figure:
     """Test error by number of examples with the laws; and how far the linear models are above the MLP."""
     figure = Figure(figsize=(17, 6.5))
-    curve, gaps = figure.subplots(1, 2)
-    n = np.array(size.examples)
+    (curve, gaps), n = figure.subplots(1, 2), np.array(size.examples)
     few, dense = n <= size.fitted, np.geomspace(n[0], 1.2 * n[-1], 200)
     network = found[NETWORK].error[:, among]
     for name, colour in COLOURS.items():
@@ -366,8 +363,8 @@ def settle(size: Size, dataset: Dataset, seeds: int, out: Path) -> tuple[list[Cl
     (out / "learning_curve.png").write_bytes(png(draw(size, found, floors, among)))
     work = sum(operations(size, method, dataset) for method in RATES) * seeds / 1e9
     networks = sum(len(PENALTIES[method]) for method in RATES) * len(size.examples) * seeds
-    chosen = {method: np.median(group.penalty, axis=1).tolist() for method, group in found.items()}
-    fits = {method: group.fit[:, among].max(axis=1).round(2).tolist() for method, group in found.items()}
+    chosen = {method: np.median(of.penalty, axis=1).tolist() for method, of in found.items()}
+    fits = {method: of.fit[:, among].max(axis=1).round(2).tolist() for method, of in found.items()}
     config = {
         "data": dataset.name,
         "networks": networks,
