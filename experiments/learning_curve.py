@@ -6,18 +6,18 @@ examples the simpler model is at least as good, and with many the network is bet
 Tibshirani, An Introduction to Statistical Learning, 2nd edition (2021), sections 2.4 and 10.6).
 
 Protocol: full MNIST, pixels in [0, 1], 50 to 50,000 training digits of 55,000, the published 10,000 to test. Each seed
-draws its own digits, the fewer among the more, and all three methods are given the same: 784-256-128-10, ReLU, Adam at
-0.001; multinomial logistic regression, the same without hidden layers, at 0.003; ridge regression on one-hot targets,
-in closed form, with an intercept. Networks take 2,000 steps, or 20 epochs where these are more, at batch 100 (50 of
-50), the rate down to 0 as a cosine; the MLP comes to fit its digits. Each network stops early, at the lowest validation
-loss of ten moments; of the penalties on sum w^2, three for the MLP, four for logistic and five for ridge regression,
-each seed takes that of its lowest validation error. The 5,000 digits to choose on are neither trained nor tested on.
-They are the same however few are trained on, at n = 50 a gift to all three, so that curves tell what is fitted and not
-how well it is chosen.
+draws its own digits, the fewer among the more (of 50,000 two seeds share ten in eleven), the same for all methods. MLP:
+784-256-128-10, ReLU, Adam at 0.001; multinomial logistic regression: the same without hidden layers, at 0.003; ridge
+regression on one-hot targets, in closed form, with an intercept. Networks take 2,000 steps, or 20 epochs where these
+are more, at batch 100 (50 of 50), the rate down to 0 as a cosine; the MLP comes to fit its digits. A network stops
+early, at the lowest validation loss of the start and ten moments; of the penalties on sum w^2, three for the MLP, four
+for logistic and five for ridge regression, each seed takes that of its lowest validation error. The 5,000 digits to
+choose on are neither trained nor tested on. They are the same however few are trained on, at n = 50 a gift to all
+three, so that curves tell what is fitted and not how well it is chosen.
 
 The law ln error = ln(a n^-b + c) is fitted to every seed by least squares. The floor c is 0 unless, fitted on
-n <= 10,000, its interval over seeds lies above 0. From there the law is held against n = 50,000, where it is right if
-it is within its own 95 % prediction interval; its exponents, and what it says of 60,000 digits, are fitted on all n.
+n <= 10,000, its interval over seeds lies above 0. The law of those n foretells the error at 50,000,
+and holds if this lies within its 95 % prediction interval; what it says of 60,000 digits is fitted on all n.
 A network crosses a linear model where its error falls below for good, interpolated in log n.
 
 Command: python experiments/learning_curve.py --data idx:DIR, where DIR holds the four files of MNIST in idx format, .gz
@@ -318,20 +318,20 @@ def draw(size: Size, found: Mapping[str, Found], floors: Mapping[str, bool], amo
             gaps.fill_between(n, low, high, color=colour, alpha=0.25, lw=0)
             (at,) = crossing(size.examples, -mean[:, None])
             if 0 < at < np.inf:
-                curve.axvline(at, color=colour, ls=":")
-                gaps.axvline(at, color=colour, ls=":", label=f"{NETWORK} crosses {name}")
+                height = np.interp(np.log(at), np.log(n), np.log(network.mean(axis=1)))
+                curve.plot(at, np.exp(height), "X", color=colour, mec="black", ms=12, zorder=3)
+                gaps.plot(at, 0, "X", color=colour, mec="black", ms=12, label=f"{NETWORK} crosses {name}")
     curve.axvspan(size.fitted, dense[-1], color="black", alpha=0.06, lw=0)
-    curve.set(yscale="log", ylabel="test error (%)", title=f"dashed: laws fitted up to n = {size.fitted:,}")
+    curve.set(yscale="log", ylabel="test error (%)", title=f"dashed: laws up to n = {size.fitted:,}; X: crossings")
     curve.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     curve.yaxis.set_minor_locator(NullLocator())
     curve.yaxis.set_major_formatter("{x:g}")
     gaps.axhline(0, color="black", lw=1)
     gaps.set(ylabel="difference in test error (points)", title="the same digits for all three, seed by seed")
-    for axes, corner in ((curve, "lower left"), (gaps, "upper left")):
+    for axes, corner in ((curve, "lower left"), (gaps, "best")):
         axes.set(xscale="log", xlabel="training examples n")
-        axes.xaxis.set_major_locator(LogLocator())
         axes.xaxis.set_major_formatter("{x:,g}")
-        axes.legend(loc=corner)
+        axes.legend(loc=corner, frameon=True)
     figure.suptitle(f"mean over {among.sum()} seeds, with 95 % intervals")
     return figure
 
