@@ -19,7 +19,7 @@ from mlpjax.lift import OnProgress, Store, tree_bytes
 from mlpjax.models import Model
 from mlpjax.plumbing.identity import describe
 from mlpjax.recipe import Recipe
-from mlpjax.seeds import Trained, numbers_of, train_many
+from mlpjax.seeds import Freeze, Trained, numbers_of, train_many
 
 Setting: TypeAlias = dict[str, Any]
 """A value for each field that is swept, by its name."""
@@ -153,6 +153,7 @@ def sweep(
     *,
     own: PyTree = None,
     start: PyTree = None,
+    freeze: Freeze = (),
     store: Callable[[str], Store] | None = None,
     on_progress: OnProgress = lambda done, total: None,
     **options: Any,
@@ -171,11 +172,11 @@ def sweep(
         seeds: one for each network of a setting; the same at every setting.
         over: by field of the model, the recipe or the data: its values, each once. None, where the field allows it, is
             a value, too. A dropout is a rate, or a tuple with one for each hidden layer.
-        own, start: as for `train_many`, with one row for each seed.
+        own, start, freeze: as for `train_many`, with one row for each seed.
         store: makes the store of one program from a name that no other has (`lambda name: Checkpoints(folder / name)`);
             other seeds and other numbers are added to it.
         on_progress: told what is done and what there is to do, in periods of one network.
-        options: what else `train_many` takes: `task`, `observe`, `stop`, `freeze`, `snapshots`, `chunk`, `group`.
+        options: what else `train_many` takes: `task`, `observe`, `stop`, `snapshots`, `chunk`, `group`.
 
     Returns:
         The grid of settings, each with every seed.
@@ -192,7 +193,7 @@ def sweep(
         >>> swept.final("test_accuracy").shape
         (2, 2, 3)
     """
-    return carry_out(plan(model, recipe, dataset, over), seeds, own, start, store, on_progress, **options)
+    return carry_out(plan(model, recipe, dataset, over), seeds, own, start, freeze, store, on_progress, **options)
 
 
 def carry_out(
@@ -200,6 +201,7 @@ def carry_out(
     seeds: Sequence[int],
     own: PyTree = None,
     start: PyTree = None,
+    freeze: Freeze = (),
     store: Callable[[str], Store] | None = None,
     on_progress: OnProgress = lambda done, total: None,
     **options: Any,
@@ -225,6 +227,7 @@ def carry_out(
             sweep={name: np.repeat(_column(name, v), len(seeds), axis=0) for name, v in program.numbers.items()},
             own=jax.tree.map(tile, own),
             start=jax.tree.map(tile, start),
+            freeze={name: tile(of) for name, of in freeze.items()} if isinstance(freeze, Mapping) else freeze,
             store=store and store(program.name),
             on_progress=on_program,
             **options,
