@@ -46,6 +46,7 @@ import numpy as np
 from jaxtyping import Array
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 
 from mlpjax import MLP, Dataset, Moment, Observe, Recipe, Split, UserError, load, progress_bar, sweep
 from mlpjax.claims import MNIST, Claim, run_experiment
@@ -69,12 +70,12 @@ REGRESSION, DIGITS, SQUARED = "regression", "digits, cross-entropy", "digits, sq
 WIDTH, EXAMPLES, EPOCHS, RIDGE = "hidden units", "training examples", "epochs", "ridge penalty"
 BIAS, SETS, SEEDS, VARIANCE, ERROR = "bias²", "variance over sets", "variance over seeds", "variance", "error"
 WRONG_BIAS, WRONG_VARIANCE, WRONG = "0-1 bias", "0-1 variance", "0-1 error"
-COLOURS = {BIAS: BLUE, SETS: VERMILLION, SEEDS: ORANGE, ERROR: "black", WRONG_BIAS: BLUE, WRONG_VARIANCE: VERMILLION}
-COLOURS |= {WRONG: "black", VARIANCE: GREEN}
+SQUARED_PARTS, ZERO_ONE = (ERROR, BIAS, SETS, SEEDS), (WRONG, WRONG_BIAS, WRONG_VARIANCE)
+COLOURS = dict(zip(SQUARED_PARTS, ("black", BLUE, VERMILLION, ORANGE), strict=True))
+COLOURS |= dict(zip(ZERO_ONE, ("black", BLUE, VERMILLION), strict=True))
 FALLS = "Variance falls with the width, from the narrowest network on"
 UNIMODAL = "Variance rises with the width and falls again"
 SETTLES = {
-    (WIDTH, BIAS): "Bias falls with the width.",
     (EXAMPLES, VARIANCE): "More training examples lower the variance.",
     (EPOCHS, BIAS): "Training for longer lowers the bias.",
     (EPOCHS, VARIANCE): "Training for longer raises the variance.",
@@ -82,7 +83,6 @@ SETTLES = {
     (RIDGE, VARIANCE): "Weight decay lowers the variance.",
 }
 """Of digits with cross-entropy."""
-RISES = "Variance rises with the width."
 ADDS_UP = "Noise, bias and variance over sets and seeds add up to the error on new examples."
 
 
@@ -98,8 +98,8 @@ class Case(NamedTuple):
     """What is predicted at the test points, without noise: [points, outputs]."""
     widths: Sequence[int]
     examples: Sequence[int]
-    """None: the axes but that of widths are left out."""
     ridges: Sequence[float]
+    """Above 0; none at all: only without."""
     width: int
     size: int
     """Hidden units and examples where another axis is looked along."""
@@ -130,16 +130,22 @@ class Seen(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """Networks along one axis."""
+    """Networks of one case along one axis."""
 
+    case: str
     name: str
     places: Sequence[float]
-    seen: list[Seen]
+    seen: Sequence[Seen]
     """At each place."""
 
-    def values(self, part: str, rows: np.ndarray | None = None) -> np.ndarray:
-        """Jackknife values of a part over training sets, all or some of them: [places, sets]."""
-        return np.stack([parts(seen if rows is None else seen.pick(rows))[part] for seen in self.seen])
+    def values(self, part: str, rows: np.ndarray) -> np.ndarray:
+        """Jackknife values of a part over some of the training sets, [places, sets]."""
+        return np.stack([part_of(seen.pick(rows), part) for seen in self.seen])
+
+    @property
+    def sets(self) -> np.ndarray:
+        """All training sets; the first half of them chooses where to look, the second judges."""
+        return np.arange(len(self.seen[0].error))
 
 
 def see(outputs: np.ndarray, target: np.ndarray, labels: np.ndarray, fit: np.ndarray, noise: float) -> Seen:
@@ -162,49 +168,43 @@ def see(outputs: np.ndarray, target: np.ndarray, labels: np.ndarray, fit: np.nda
     )
 
 
-def parts(seen: Seen) -> dict[str, np.ndarray]:
-    """The parts of the error as jackknife values of the training sets, whose means are unbiased: [D] each.
+def part_of(seen: Seen, part: str) -> np.ndarray:
+    """A part of the error as jackknife values of the training sets, [D]; of the squared error their mean is unbiased.
 
     With m_d the mean residual of set d: bias^2 = mean over d != e of <m_d m_e>; products of two networks of one set,
     within_d = (S <m_d^2> - error_d) / (S - 1), exceed it by the variance over sets; and error_d exceeds within_d by
-    that over seeds.
+    that over seeds. A part of the 0-1 loss moves by steps, but many test points make the steps small.
     """
     rows = np.arange(len(seen.error))
-    within = (seen.seeds * np.diag(seen.pairs) - seen.error) / (seen.seeds - 1)
+    if part in ZERO_ONE:
+        return jackknife(lambda rows: zero_one(seen, rows)[part], rows)
 
-    def bias(rows: np.ndarray) -> float:
+    def squared_bias(rows: np.ndarray) -> float:
         pairs = seen.pairs[np.ix_(rows, rows)]
         return float((pairs.sum() - np.trace(pairs)) / (len(rows) * (len(rows) - 1)))
 
-    squared = jackknife(bias, rows)
-    found = {BIAS: squared, SETS: within - squared, SEEDS: seen.error - within}
-    found |= {VARIANCE: seen.error - squared, ERROR: seen.error}
-    if seen.votes.shape[2] > 1:
-        wrong = {
-            name: jackknife(lambda rows, name=name: votes(seen, rows)[name], rows) for name in (*votes(seen, rows),)
-        }
-        found |= wrong
-    return found
+    bias = jackknife(squared_bias, rows)
+    within = (seen.seeds * np.diag(seen.pairs) - seen.error) / (seen.seeds - 1)
+    found = {BIAS: bias, SETS: within - bias, SEEDS: seen.error - within, VARIANCE: seen.error - bias}
+    return (found | {ERROR: seen.error})[part]
 
 
-def votes(seen: Seen, rows: np.ndarray) -> dict[str, float]:
-    """Domingos's parts of the 0-1 loss of some training sets, in %."""
-    counts = seen.votes[rows].sum(axis=0)
-    networks = len(rows) * seen.seeds
-    main = counts.argmax(axis=1)
-    points = np.arange(len(main))
-    agree, right = counts[points, main] / networks, counts[points, seen.labels] / networks
-    return {
-        WRONG_BIAS: 100 * float((main != seen.labels).mean()),
-        WRONG_VARIANCE: 100 * float((1 - agree).mean()),
-        WRONG: 100 * float((1 - right).mean()),
+def zero_one(seen: Seen, rows: np.ndarray) -> dict[str, float]:
+    """Domingos's parts of the 0-1 loss of some training sets, and the loss itself, in % of the test points."""
+    shares = seen.votes[rows].sum(axis=0) / (len(rows) * seen.seeds)
+    main, points = shares.argmax(axis=1), np.arange(len(shares))
+    found = {
+        WRONG_BIAS: main != seen.labels,
+        WRONG_VARIANCE: 1 - shares[points, main],
+        WRONG: 1 - shares[points, seen.labels],
     }
+    return {name: 100 * float(values.mean()) for name, values in found.items()}
 
 
 def friedman(x: np.ndarray) -> np.ndarray:
     """10 sin(pi x_1 x_2) + 20 (x_3 - 1/2)^2 + 10 x_4 + 5 x_5, less its mean over its deviation: [points, 1]."""
     y = 10 * np.sin(np.pi * x[:, 0] * x[:, 1]) + 20 * (x[:, 2] - 0.5) ** 2 + 10 * x[:, 3] + 5 * x[:, 4]
-    return ((y - 14.41) / 4.87)[:, None].astype(np.float32)
+    return ((y - 14.41) / 4.88)[:, None].astype(np.float32)
 
 
 def regression(pool: int, test: int, **size: Any) -> Case:
@@ -219,9 +219,9 @@ def regression(pool: int, test: int, **size: Any) -> Case:
 
 def digits(name: str, dataset: Dataset, test: int, **size: Any) -> Case:
     """Digits, of which some evenly spread are for testing."""
-    every = len(dataset.test.y) // test
     x, y = (np.concatenate(pair) for pair in zip(dataset.train, dataset.valid, strict=True))
-    held = Split(dataset.test.x[::every], dataset.test.y[::every])
+    rows = np.linspace(0, len(dataset.test.y) - 1, test).astype(int)
+    held = Split(dataset.test.x[rows], dataset.test.y[rows])
     data = replace(dataset, train=Split(x, y), valid=Split(x[:0], y[:0]), test=held)
     loss = "squared_error" if name == SQUARED else "cross_entropy"
     return Case(name, data, Recipe(loss, learning_rate=0.003, batch_size=50), target=np.eye(10)[held.y], **size)
@@ -235,7 +235,7 @@ def train(
     *,
     width: int,
     size: int,
-    ridges: Sequence[float] = (0.0,),
+    ridges: Sequence[float],
 ) -> tuple[list[int], list[list[Seen]]]:
     """Train S networks on each of D training sets under every penalty: [ridges][epochs looked at]."""
     model = MLP((case.dataset.features, width, case.target.shape[1]), initializer="torch", bias="same")
@@ -269,175 +269,175 @@ def train(
     return looks, found
 
 
+def settings(case: Case) -> list[dict[str, Any]]:
+    """What is trained; the networks of other penalties and of other examples have one width."""
+    widths = [
+        {"width": width, "size": case.size, "ridges": (0.0, *case.ridges) if width == case.width else (0.0,)}
+        for width in case.widths
+    ]
+    others = [size for size in case.examples if size != case.size]
+    return widths + [{"width": case.width, "size": size, "ridges": (0.0,)} for size in others]
+
+
 def axes_of(case: Case, sets: int, seeds: int) -> dict[str, Axis]:
     """Train along every axis; where two cross the networks are the same, and trained once."""
-    others = [size for size in case.examples if size != case.size]
-    settings: list[dict[str, Any]] = [{"width": width, "size": case.size} for width in case.widths]
-    settings += [{"width": case.width, "size": size} for size in others]
-    settings += [{"width": case.width, "size": case.size, "ridges": case.ridges}] * bool(case.ridges)
-    found = []
-    networks = [sets * seeds * len(setting.get("ridges", [0])) for setting in settings]
+    seen: dict[tuple[int, int], list[list[Seen]]] = {}
+    networks = [sets * seeds * len(setting["ridges"]) for setting in settings(case)]
     with progress_bar(case.name, "networks") as on_progress:
-        for place, setting in enumerate(settings):
+        for place, setting in enumerate(settings(case)):
 
             def on_setting(done: int, _: int, before: int = sum(networks[:place])) -> None:
                 on_progress(before + done, sum(networks))
 
-            found.append(train(case, sets, seeds, on_setting, **setting))
-    wide, rest = found[: len(case.widths)], found[len(case.widths) :]
-    looks, (base,) = wide[case.widths.index(case.width)]
-    made = [Axis(WIDTH, case.widths, [rows[0][-1] for _, rows in wide]), Axis(EPOCHS, looks, base)]
-    if others:
-        by_size = {case.size: base[-1]} | {size: rows[0][-1] for size, (_, rows) in zip(others, rest, strict=False)}
-        made.append(Axis(EXAMPLES, case.examples, [by_size[size] for size in case.examples]))
-    if case.ridges:
-        made.append(Axis(RIDGE, (0.0, *case.ridges), [base[-1], *(rows[-1] for rows in rest[-1][1])]))
-    return {axis.name: axis for axis in made}
+            looks, found = train(case, sets, seeds, on_setting, **setting)
+            seen[setting["width"], setting["size"]] = found
+            if (setting["width"], setting["size"]) == (case.width, case.size):
+                times = looks
+    base = seen[case.width, case.size]
+    made = [
+        Axis(case.name, WIDTH, case.widths, [seen[width, case.size][0][-1] for width in case.widths]),
+        Axis(case.name, EXAMPLES, case.examples, [seen[case.width, size][0][-1] for size in case.examples]),
+        Axis(case.name, EPOCHS, times, base[0]),
+        Axis(case.name, RIDGE, (0.0, *case.ridges), [rows[-1] for rows in base]),
+    ]
+    return {axis.name: axis for axis in made if len(axis.places) > 1}
 
 
-def halves(axis: Axis) -> tuple[np.ndarray, np.ndarray]:
-    """The training sets that choose, and those that judge."""
-    sets = len(axis.seen[0].error)
-    return np.arange(sets // 2), np.arange(sets // 2, sets)
+def compare(
+    axis: Axis, part: str, high: int, low: int, rows: np.ndarray, told: str, relation: str, source: str, settles: str
+) -> Claim:
+    """A part at one place of an axis above that at another, over some training sets."""
+    values = axis.values(part, rows)
+    name = f"{axis.case}: {part}, {axis.places[high]:,g} above {axis.places[low]:,g} {axis.name}{told}"
+    stated: Any = {"published": 0, "relation": relation, "source": source, "settles": settles}
+    return Claim.difference(name, values[high], values[low], unit="points" * (part in ZERO_ONE), **stated)
 
 
-def beside_zero(part: str, relation: str, source: str, settles: str = "") -> Any:
-    """That a difference is above or below 0."""
-    unit = "points" if part in (WRONG_BIAS, WRONG_VARIANCE) else ""
-    return {"published": 0, "relation": relation, "source": source, "settles": settles, "unit": unit}
+def ends(axis: Axis, part: str, relation: str, source: str, settles: str = "") -> Claim:
+    """Whether a part is higher (above) or lower (below) at the last place than at the first."""
+    return compare(axis, part, len(axis.places) - 1, 0, axis.sets, "", relation, source, settles)
 
 
-def told(case: str, axis: Axis, part: str, high: int, low: int) -> str:
-    """What is compared."""
-    return f"{case}: {part}, {axis.places[high]:,g} above {axis.places[low]:,g} {axis.name}"
-
-
-def ends(case: str, axis: Axis, part: str, relation: str, source: str, settles: str = "") -> Claim:
-    """A part at the last place of an axis above that at the first."""
-    first, *_, last = axis.values(part)
-    return Claim.difference(told(case, axis, part, -1, 0), last, first, **beside_zero(part, relation, source, settles))
-
-
-def everywhere(case: str, axis: Axis, part: str, relation: str, source: str, settles: str = "") -> Claim:
-    """That a part rises (above) or falls (below) from every place to every later one: the pair most against it."""
-    choosers, judges = halves(axis)
+def everywhere(axis: Axis, part: str, relation: str, source: str, settles: str = "") -> Claim:
+    """Whether a part rises (above) or falls (below) from every place to every later one: the pair most against it."""
+    choosers, judges = np.split(axis.sets, [len(axis.sets) // 2])
     mean = axis.values(part, choosers).mean(axis=1)
     against = (mean[None] - mean[:, None]) * (1 if relation == "below" else -1)
     against[np.tril_indices(len(mean))] = -np.inf
     low, high = map(int, np.unravel_index(against.argmax(), against.shape))
-    values = axis.values(part, judges)
-    name = f"{told(case, axis, part, high, low)}, the pair most against it"
-    return Claim.difference(name, values[high], values[low], **beside_zero(part, relation, source, settles))
+    told = f", the pair most against a {'fall' if relation == 'below' else 'rise'}"
+    return compare(axis, part, high, low, judges, told, relation, source, settles)
 
 
-def peak_claims(case: str, axis: Axis, part: str, settles: str = "") -> list[Claim]:
-    """Whether a part is higher inside than at both ends of an axis; the end that is higher settles it."""
-    choosers, judges = halves(axis)
+def peaks(axis: Axis, part: str, settles: str = "") -> list[Claim]:
+    """Whether a part is higher somewhere inside than at both ends of an axis; the end that is higher settles it."""
+    choosers, judges = np.split(axis.sets, [len(axis.sets) // 2])
     mean = axis.values(part, choosers).mean(axis=1)
     peak, last = 1 + int(mean[1:-1].argmax()), len(mean) - 1
-    values, higher = axis.values(part, judges), 0 if mean[0] > mean[-1] else last
-    return [
-        Claim.difference(f"{told(case, axis, part, peak, end)}, the highest inside", values[peak], values[end],
-            **beside_zero(part, "above", YANG, settles * (end == higher)))
-        for end in (0, last)
-    ]  # fmt: skip
+    higher = 0 if mean[0] > mean[-1] else last
+    told = ", the highest inside"
+    return [compare(axis, part, peak, end, judges, told, "above", YANG, settles * (end == higher)) for end in (0, last)]
 
 
-def width_claims(case: str, axis: Axis) -> list[Claim]:
+def width_claims(axis: Axis) -> list[Claim]:
     """What is said of bias and variance against the width, and whether networks fit their training sets."""
-    main = case == DIGITS
-    fit = np.stack([seen.fit for seen in axis.seen])
+    main, fit = axis.case == DIGITS, np.stack([seen.fit for seen in axis.seen])
+    fitness = "training loss, of the noise" if axis.case == REGRESSION else "training error"
     claims = [
-        ends(case, axis, BIAS, "below", GEMAN, SETTLES[WIDTH, BIAS] * main),
-        everywhere(case, axis, BIAS, "below", YANG),
-        everywhere(case, axis, VARIANCE, "below", NEAL, f"{FALLS}: {case}."),
-        everywhere(case, axis, VARIANCE, "above", GEMAN, RISES * main),
-        *peak_claims(case, axis, VARIANCE, f"{UNIMODAL}: {case}."),
-        *(claim for part in (SETS, SEEDS) for claim in peak_claims(case, axis, part)),
-        Claim.mean(f"{case}: training error with {axis.places[-1]} hidden units", fit[-1], unit="%"),
+        ends(axis, BIAS, "below", GEMAN, "Bias falls with the width." * main),
+        everywhere(axis, BIAS, "below", YANG),
+        everywhere(axis, VARIANCE, "above", GEMAN, "Variance rises with the width." * main),
+        everywhere(axis, VARIANCE, "below", NEAL, f"{FALLS}: {axis.case}."),
+        *peaks(axis, VARIANCE, f"{UNIMODAL}: {axis.case}."),
+        *(claim for part in (SETS, SEEDS) for claim in peaks(axis, part)),
+        Claim.mean(f"{axis.case}: {fitness}, {axis.places[-1]} hidden units", fit[-1], unit="%"),
     ]
     wide = np.flatnonzero(fit.mean(axis=1) <= FITS)
     if len(wide) > 1:
-        fitting = Axis(axis.name, [axis.places[at] for at in wide], [axis.seen[at] for at in wide])
-        claims += [ends(case, fitting, part, "below", NEAL) for part in (VARIANCE, SETS, SEEDS)]
-    if case != REGRESSION:
-        claims += [everywhere(case, axis, WRONG_VARIANCE, "below", DOMINGOS), *peak_claims(case, axis, WRONG_VARIANCE)]
-        claims.append(ends(case, axis, WRONG_BIAS, "below", DOMINGOS))
+        fitting = axis._replace(places=[axis.places[at] for at in wide], seen=[axis.seen[at] for at in wide])
+        claims += [ends(fitting, part, "below", NEAL) for part in (VARIANCE, SETS, SEEDS)]
+    if axis.case != REGRESSION:
+        claims += [ends(axis, WRONG_BIAS, "below", DOMINGOS), everywhere(axis, WRONG_VARIANCE, "below", DOMINGOS)]
+        claims += peaks(axis, WRONG_VARIANCE)
     return claims
 
 
-def axis_claims(case: str, axis: Axis) -> list[Claim]:
+def other_claims(axis: Axis) -> list[Claim]:
     """What is said of bias and variance along another axis: from end to end, and at every step."""
-    up = {(EPOCHS, VARIANCE), (RIDGE, BIAS)}
     claims = []
     for part in (BIAS, VARIANCE):
-        settles = SETTLES.get((axis.name, part), "") * (case == DIGITS)
-        relation = "above" if (axis.name, part) in up else "below"
-        claims += [make(case, axis, part, relation, GEMAN, settles * (make is ends)) for make in (ends, everywhere)]
+        relation = "above" if (axis.name, part) in ((EPOCHS, VARIANCE), (RIDGE, BIAS)) else "below"
+        settles = SETTLES.get((axis.name, part), "") * (axis.case == DIGITS)
+        claims += [ends(axis, part, relation, GEMAN, settles), everywhere(axis, part, relation, GEMAN)]
     return claims
 
 
-def sum_claim(case: Case, axis: Axis) -> Claim:
-    """The sum of the parts beside the error on targets with noise of their own, the mean over settings, in %."""
-    sums = NOISE**2 + sum(axis.values(part) for part in (BIAS, SETS, SEEDS))
+def sum_claim(axis: Axis) -> Claim:
+    """The sum of the parts beside the error on targets with noise of their own, the mean over places, in %."""
+    sums = NOISE**2 + sum(axis.values(part, axis.sets) for part in (BIAS, SETS, SEEDS))
     measured = np.stack([seen.measured for seen in axis.seen])
     off = (100 * (sums - measured) / measured.mean(axis=1, keepdims=True)).mean(axis=0)
     stated: Any = {"published": 0, "relation": "about", "tolerance": TOLERANCE, "theorem": True, "settles": ADDS_UP}
     stated |= {"tolerance_source": "ours, before any run", "source": GEMAN}
-    return Claim.mean(f"{case.name}: noise, bias² and variance above the measured error", off, unit="%", **stated)
+    return Claim.mean(f"{axis.case}: noise, bias² and variance above the measured error", off, unit="%", **stated)
 
 
-def band(axes: Axes, axis: Axis, part: str, **look: Any) -> None:
-    """A part at every place, with its 95 % interval over training sets."""
-    low, mean, high = mean_band(axis.values(part).T)
-    axes.plot(axis.places, mean, color=COLOURS[part], label=part, marker="o", ms=4, **look)
-    axes.fill_between(axis.places, low, high, color=COLOURS[part], alpha=0.25, lw=0)
-
-
-def panel(axes: Axes, axis: Axis, parts: Sequence[str], title: str) -> None:
-    """Some parts along an axis."""
+def panel(axes: Axes, axis: Axis, parts: Sequence[str], title: str = "") -> None:
+    """Some parts along an axis, with their 95 % intervals over training sets."""
     for part in parts:
-        band(axes, axis, part)
-    if axis.name == RIDGE:
-        axes.set_xscale("symlog", linthresh=axis.places[1])
-    else:
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter("{x:,g}")
-    axes.set(xlabel=axis.name, ylabel="share of digits (%)" if WRONG in parts else "squared error", title=title)
+        low, mean, high = mean_band(axis.values(part, axis.sets).T)
+        axes.plot(axis.places, mean, color=COLOURS[part], label=part, marker="o", ms=4)
+        axes.fill_between(axis.places, low, high, color=COLOURS[part], alpha=0.25, lw=0)
+    scale(axes, axis)
+    axes.set(ylabel="share of test digits (%)" if parts == ZERO_ONE else "squared error", title=axis.case + title)
     axes.set_ylim(bottom=0)
+    axes.legend()
+
+
+def scale(axes: Axes, axis: Axis) -> None:
+    """A logarithmic axis of places, that of penalties with its 0."""
+    axes.set_xscale("symlog", linthresh=axis.places[1]) if axis.name == RIDGE else axes.set_xscale("log")
+    if axis.name != RIDGE:
+        axes.xaxis.set_major_locator(FixedLocator(axis.places) if axis.name == WIDTH else LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:,g}")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel(axis.name)
 
 
 @mpl.rc_context(STYLE)
-def draw(found: Mapping[str, Mapping[str, Axis]], sets: int, seeds: int) -> Figure:
-    """Bias, variance over sets and over seeds, and error, along every axis."""
-    figure = Figure(figsize=(22, 15))
-    grid = figure.subplots(3, 4)
-    squared = (ERROR, BIAS, SETS, SEEDS)
-    for row, case in zip(grid, (REGRESSION, DIGITS), strict=False):
-        for axes, name in zip(row, (WIDTH, EXAMPLES, EPOCHS, RIDGE), strict=True):
-            panel(axes, found[case][name], squared, case)
-    panel(grid[2, 0], found[SQUARED][WIDTH], squared, SQUARED)
-    panel(grid[2, 1], found[SQUARED][EPOCHS], squared, SQUARED)
-    for axes, case in zip(grid[2, 2:], (DIGITS, SQUARED), strict=True):
-        panel(axes, found[case][WIDTH], (WRONG, WRONG_BIAS, WRONG_VARIANCE), f"{case}: 0-1 loss")
-    for axes in (grid[0, 0], grid[2, 2]):
-        axes.legend()
-    figure.suptitle(f"mean over {sets} training sets with {seeds} seeds each, with 95 % intervals over training sets")
+def draw_widths(found: Mapping[str, Mapping[str, Axis]], title: str) -> Figure:
+    """The parts of both errors by the width, and how well networks fit."""
+    figure = Figure(figsize=(19, 11))
+    top, (fits, *bottom) = figure.subplots(2, 3)
+    for axes, case in zip(top, found.values(), strict=True):
+        panel(axes, case[WIDTH], SQUARED_PARTS)
+    for axes, name in zip(bottom, (DIGITS, SQUARED), strict=True):
+        panel(axes, found[name][WIDTH], ZERO_ONE, ": 0-1 loss")
+    for (case, axis), colour in zip(found.items(), (GREEN, BLUE, VERMILLION), strict=True):
+        fit = [seen.fit.mean() for seen in axis[WIDTH].seen]
+        fits.plot(axis[WIDTH].places, fit, marker="o", ms=4, color=colour, label=case)
+    scale(fits, found[REGRESSION][WIDTH])
+    fits.set(ylabel="error (%); regression: loss / noise (%)", title="on the training sets")
+    fits.legend()
+    figure.suptitle(title)
     return figure
 
 
-def work(case: Case) -> float:
-    """Operations in products of training the networks of one training set and seed along all axes."""
-    outputs = case.target.shape[1]
+@mpl.rc_context(STYLE)
+def draw_others(found: Mapping[str, Mapping[str, Axis]], title: str) -> Figure:
+    """The parts of the squared error by examples, epochs and penalty."""
+    figure = Figure(figsize=(19, 11))
+    for row, case in zip(figure.subplots(2, 3), (REGRESSION, DIGITS), strict=True):
+        for axes, name in zip(row, (EXAMPLES, EPOCHS, RIDGE), strict=True):
+            panel(axes, found[case][name], SQUARED_PARTS)
+    figure.suptitle(title)
+    return figure
 
-    def cost(width: int, size: int) -> int:
-        return (
-            flops_per_example((case.dataset.features, width, outputs)) * case.steps * (case.recipe.batch_size or size)
-        )
 
-    settings = [(width, case.size) for width in case.widths] + [(case.width, case.size)] * len(case.ridges)
-    settings += [(case.width, size) for size in case.examples if size != case.size]
-    return sum(cost(*setting) for setting in settings)
+def work(case: Case, setting: dict[str, Any]) -> float:
+    """Operations in products of training one network."""
+    widths = case.dataset.features, setting["width"], case.target.shape[1]
+    return flops_per_example(widths) * case.steps * (case.recipe.batch_size or setting["size"])
 
 
 def settle(cases: Sequence[Case], sets: int, seeds: int, out: Path) -> tuple[list[Claim], dict[str, Any]]:
@@ -447,28 +447,23 @@ def settle(cases: Sequence[Case], sets: int, seeds: int, out: Path) -> tuple[lis
     rate, begin = float32_rate(), time.perf_counter()
     found = {case.name: axes_of(case, sets, seeds) for case in cases}
     seconds = time.perf_counter() - begin
-    (out / "bias_variance.png").write_bytes(png(draw(found, sets, seeds)))
-    claims = [sum_claim(cases[0], found[REGRESSION][WIDTH])]
-    for name, axes in found.items():
-        claims += width_claims(name, axes[WIDTH])
-        if name != SQUARED:
-            claims += [claim for axis in (EPOCHS, EXAMPLES, RIDGE) for claim in axis_claims(name, axes[axis])]
-    operations = sets * seeds * sum(map(work, cases))
-    networks = (
-        sets
-        * seeds
-        * sum(len({*case.widths}) + len({*case.examples} - {case.size}) + len(case.ridges) for case in cases)
-    )
+    title = f"mean over {sets} training sets with {seeds} seeds each, with 95 % intervals over training sets"
+    (out / "bias_variance.png").write_bytes(png(draw_widths(found, title)))
+    (out / "bias_variance_others.png").write_bytes(png(draw_others(found, title)))
+    claims = [sum_claim(found[REGRESSION][WIDTH])]
+    for axes in found.values():
+        claims += width_claims(axes[WIDTH])
+        claims += [claim for axis in axes.values() if axis.name != WIDTH for claim in other_claims(axis)]
+    trained = [(case, setting) for case in cases for setting in settings(case)]
+    networks = sets * seeds * sum(len(setting["ridges"]) for _, setting in trained)
+    operations = sets * seeds * sum(len(setting["ridges"]) * work(case, setting) for case, setting in trained)
     config = {
         "data": [case.dataset.name for case in cases],
         "networks": networks,
         "seeds of a training set": seeds,
-        "training error (%; regression: loss, % of the noise's variance)": {
-            name: {
-                str(width): float(seen.fit.mean())
-                for width, seen in zip(axes[WIDTH].places, axes[WIDTH].seen, strict=True)
-            }
-            for name, axes in found.items()
+        "widths": {case.name: [*case.widths] for case in cases},
+        "training error by width (%; regression: loss, % of the noise's variance)": {
+            name: [float(seen.fit.mean()) for seen in axes[WIDTH].seen] for name, axes in found.items()
         },
         "float32 rate of the machine (GFLOP/s)": round(rate),
         "notes": [
@@ -491,7 +486,7 @@ def body(sets: int, quick: bool, out: Path, data: str) -> tuple[list[Claim], dic
         pool=50_000,
         test=4000,
         steps=400 if quick else 4000,
-        widths=widths,
+        widths=widths if quick else (*widths, 512),
         width=64,
         size=200,
         examples=(100, 200) if quick else (50, 100, 200, 400, 800, 1600),
@@ -500,7 +495,7 @@ def body(sets: int, quick: bool, out: Path, data: str) -> tuple[list[Claim], dic
     cases = [
         made,
         digits(DIGITS, whole, examples=examples, ridges=ridges, **of_digits),
-        digits(SQUARED, whole, examples=(), ridges=(), **of_digits),
+        digits(SQUARED, whole, examples=(of_digits["size"],), ridges=(), **of_digits),
     ]
     return settle(cases, sets, 3 if quick else 8, out)
 
