@@ -171,20 +171,16 @@ def see(outputs: np.ndarray, target: np.ndarray, labels: np.ndarray, fit: np.nda
 def part_of(seen: Seen, part: str) -> np.ndarray:
     """A part of the error as jackknife values of the training sets, [D]; of the squared error their mean is unbiased.
 
-    With m_d the mean residual of set d: bias^2 = mean over d != e of <m_d m_e>; products of two networks of one set,
-    within_d = (S <m_d^2> - error_d) / (S - 1), exceed it by the variance over sets; and error_d exceeds within_d by
-    that over seeds. Of the 0-1 loss the mean is the plain figure: a vote's bias is of no known order, and stays.
+    With m_d the mean residual of set d: bias^2 = mean over d != e of <m_d m_e>, which the jackknife makes of the mean
+    over all pairs; products of two networks of one set, within_d = (S <m_d^2> - error_d) / (S - 1), exceed it by the
+    variance over sets; and error_d exceeds within_d by that over seeds. Of the 0-1 loss the mean is the plain figure: a
+    vote's bias is of no known order, and stays.
     """
     rows = np.arange(len(seen.error))
     if part in ZERO_ONE:
         values = jackknife(lambda rows: zero_one(seen, rows)[part], rows)
         return values - values.mean() + zero_one(seen, rows)[part]
-
-    def squared_bias(rows: np.ndarray) -> float:
-        pairs = seen.pairs[np.ix_(rows, rows)]
-        return float((pairs.sum() - np.trace(pairs)) / (len(rows) * (len(rows) - 1)))
-
-    bias = jackknife(squared_bias, rows)
+    bias = jackknife(lambda rows: float(seen.pairs[np.ix_(rows, rows)].mean()), rows)
     within = (seen.seeds * np.diag(seen.pairs) - seen.error) / (seen.seeds - 1)
     found = {BIAS: bias, SETS: within - bias, SEEDS: seen.error - within, VARIANCE: seen.error - bias}
     return (found | {ERROR: seen.error})[part]

@@ -171,10 +171,10 @@ def test_axes_are_of_the_networks_that_train_many_gives(experiment: ModuleType, 
 
 def known(experiment: ModuleType, case: str, name: str, places: tuple[float, ...], parts: list[Any]) -> Any:
     """An axis along which bias^2 and variance over sets and seeds are what is said, up to a little chance."""
-    labels = np.zeros(500, int)
+    labels = np.zeros(200, int)
     seen = []
     for bias, sets, seeds in parts:
-        residuals = drawn(bias, sets, seeds, (12, 3, 500))[..., None] * np.array([1.0, -1]) / np.sqrt(2)
+        residuals = drawn(bias, sets, seeds, (12, 3, 200))[..., None] * np.array([1.0, -1]) / np.sqrt(2)
         target = np.eye(2)[labels]
         seen.append(experiment.see(residuals + target, target, labels, np.zeros(36), 0.0))
     return experiment.Axis(case, name, places, seen)
