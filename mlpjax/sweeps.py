@@ -20,7 +20,7 @@ from mlpjax.lift import OnProgress, Store, tree_bytes
 from mlpjax.models import Model
 from mlpjax.plumbing.identity import describe
 from mlpjax.recipe import Recipe
-from mlpjax.seeds import MakeTask, Trained, numbers_of, train_many
+from mlpjax.seeds import Freeze, MakeTask, Trained, numbers_of, train_many
 from mlpjax.task import make_task
 
 Setting: TypeAlias = dict[str, Any]
@@ -158,6 +158,7 @@ def sweep(
     task: MakeTask = make_task,
     own: PyTree = None,
     start: PyTree = None,
+    freeze: Freeze = (),
     store: Callable[[str], Store] | None = None,
     on_progress: OnProgress = lambda done, total: None,
     **options: Any,
@@ -177,11 +178,11 @@ def sweep(
         over: by field of the model, the recipe, the data or the task: its values, each once. None, where the field
             allows it, is a value, too. A dropout is a rate, or a tuple with one for each hidden layer.
         task: as for `train_many`; its keyword-only arguments are fields, too, each value with a program of its own.
-        own, start: as for `train_many`, with one row for each seed.
+        own, start, freeze: as for `train_many`, with one row for each seed.
         store: makes the store of one program from a name that no other has (`lambda name: Checkpoints(folder / name)`);
             other seeds and other numbers are added to it.
         on_progress: told what is done and what there is to do, in periods of one network.
-        options: what else `train_many` takes: `observe`, `stop`, `freeze`, `snapshots`, `chunk`, `group`.
+        options: what else `train_many` takes: `observe`, `stop`, `snapshots`, `chunk`, `group`.
 
     Returns:
         The grid of settings, each with every seed.
@@ -198,7 +199,8 @@ def sweep(
         >>> swept.final("test_accuracy").shape
         (2, 2, 3)
     """
-    return carry_out(plan(model, recipe, dataset, over, task), seeds, own, start, store, on_progress, **options)
+    planned = plan(model, recipe, dataset, over, task)
+    return carry_out(planned, seeds, own, start, freeze, store, on_progress, **options)
 
 
 def carry_out(
@@ -206,6 +208,7 @@ def carry_out(
     seeds: Sequence[int],
     own: PyTree = None,
     start: PyTree = None,
+    freeze: Freeze = (),
     store: Callable[[str], Store] | None = None,
     on_progress: OnProgress = lambda done, total: None,
     **options: Any,
@@ -232,6 +235,7 @@ def carry_out(
             sweep={name: np.repeat(_column(name, v), len(seeds), axis=0) for name, v in program.numbers.items()},
             own=jax.tree.map(tile, own),
             start=jax.tree.map(tile, start),
+            freeze={name: tile(of) for name, of in freeze.items()} if isinstance(freeze, Mapping) else freeze,
             store=store and store(program.name),
             on_progress=on_program,
             **options,

@@ -144,6 +144,14 @@ def test_what_networks_begin_with_has_a_row_for_each_seed() -> None:
     same(start[0], start[1])
 
 
+def test_a_key_of_a_seed_of_its_own_is_that_seeds_at_every_setting() -> None:
+    """With a rate that moves nothing the three starts are seen as they were drawn."""
+    grid = {"learning_rate": [1e-9, 2e-9]}
+    found = mlpjax.sweep(MODEL, RECIPE, XOR, [1, 2, 3], grid, freeze={"init": [7, 7, 9]}).history["test_loss"][..., 0]
+    same(found, np.array([[found[0, 0], found[0, 0], found[0, 2]]] * 2))
+    assert found[0, 0] != found[0, 2]
+
+
 def test_a_rate_for_each_layer_and_one_for_all() -> None:
     model = MLP((2, 4, 4, 2))
     found = mlpjax.sweep(model, RECIPE, XOR, [1], {"dropout": [0.3, (0.3, 0.0), (0.3, 0.3)]}).final("train_loss")
