@@ -22,9 +22,16 @@ A network crosses a linear model where its error falls below for good, interpola
 
 Command: python experiments/learning_curve.py --data idx:DIR, where DIR holds the four files of MNIST in idx format, .gz
 or not, or --data tfds:mnist; or set MLPJAX_MNIST to either.
-Wall time on two cores: TODO
+Wall time on two cores: 38 minutes for 1,120 networks beside other work, at half of the machine's rate; --quick 40 s.
 
-Expected: TODO
+Expected: in every seed ten times as many digits help, all three methods. The MLP goes from 36.2 % at 50 digits to
+1.77 % at 50,000, logistic regression from 37.4 to 7.36 % and ridge regression from 40.1 to 13.5 %. There is nothing
+to cross: with 50 digits the MLP is 1.2 points better than logistic regression already (better at all n in 13 of 16
+seeds), and 4.0 better than ridge regression in all. Linear models come down to a floor, of 7.0 and 13.2 %, with
+exponents of 0.61 and 0.74, which their laws foretell to 4 %. The MLP has none: over all n its error falls as n^-0.41,
+and with the floor that it seems to have up to 10,000 digits its law misses the error at 50,000, which is a quarter
+lower. At 60,000 the laws say 1.66 % for the MLP (ISLR 2.3) and 7.4 % for logistic regression (7.2, within what one
+run tells); LeCun's linear classifier of 12.0 % is better than ridge regression, 13.4 %.
 """
 
 import time

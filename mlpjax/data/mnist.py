@@ -1,5 +1,7 @@
 """MNIST as published, for what the packaged 5,000 digits are too few for."""
 
+from dataclasses import replace
+
 from mlpjax.data import load
 from mlpjax.data.dataset import Dataset
 from mlpjax.errors import UserError
@@ -12,7 +14,7 @@ def load_mnist(spec: str) -> Dataset:
         spec: `idx:DIR`, with DIR the folder of the four idx files, gzipped or not; or `tfds:mnist`.
 
     Returns:
-        60,000 training and 10,000 test digits of 784 pixels, uint8, in the order of the source.
+        60,000 training and 10,000 test digits of 784 pixels, uint8, in the order of the source, with the name mnist.
 
     Raises:
         UserError: another spec, data that cannot be read, or that is of another size.
@@ -28,4 +30,4 @@ def load_mnist(spec: str) -> Dataset:
             f"{spec} holds {sizes[0]:,} training and {sizes[1]:,} test examples of {sizes[2]:,} features; "
             "MNIST has 60,000 and 10,000 of 784: give the folder of its own four files, or tfds:mnist"
         )
-    return dataset
+    return replace(dataset, name="mnist")
