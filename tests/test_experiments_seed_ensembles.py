@@ -210,12 +210,12 @@ def test_the_formula_holds_for_calibrated_networks_and_fails_for_others(
 ) -> None:
     """Where a share k / 20 of the networks says 1, k of 20 labels are 1; or all, from half of the networks on."""
     share, label = np.divmod(np.arange(21 * 20), 20)
-    said = rng.random((420, 500)) < share[:, None] / 20
+    said = rng.random((420, 1500)) < share[:, None] / 20
     calibrated, sure = (label < share)[:, None], (share >= 10)[:, None]
     half, noise = f"{experiment.HALF} (x).", f"{experiment.NOISE} (x)."
     assert verdicts(experiment.variance_claims("x", said != calibrated)) == {half: "holds", noise: "holds"}
     assert verdicts(experiment.variance_claims("x", said != sure))[half] == "fails"
-    unskilled = rng.random((420, 500)) < 0.2 * rng.random((1, 500))
+    unskilled = rng.random((420, 1500)) < 0.2 * rng.random((1, 1500))
     assert verdicts(experiment.variance_claims("x", said != calibrated ^ unskilled))[noise] == "fails"
 
 
@@ -225,7 +225,7 @@ def test_looks_tell_calibrated_from_sure_networks(experiment: ModuleType, rng: n
     said = (rng.random((60, 2000, 1)) > cumulative).sum(axis=2)
     labels = (rng.random((2000, 1)) > cumulative).sum(axis=1)
     found = experiment.look(0.96 * np.eye(4)[said] + 0.01, labels)
-    names = [f"{what} (x, fit)." for what in (experiment.AS_MANY, experiment.CALIBRATED, experiment.BETTER)]
+    names = [f"{experiment.AS_MANY} (x, fit).", f"{experiment.CALIBRATED} (x, fit).", f"{experiment.BETTER} (x)."]
     told = verdicts(experiment.look_claims("x", experiment.FIT, found))
     assert told == dict(zip(names, ("holds", "holds", "undecided"), strict=True))  # six ensembles are too few
     half = found._replace(
@@ -277,7 +277,7 @@ def test_experiment_keeps_the_contract(
     monkeypatch.setattr(experiment, "draw", lambda *parts: drawing.append(draw(*parts)) or drawing[0])
     run_experiment("seed_ensembles", "", experiment.body, 240, 240, ["--quick", "--out", str(tmp_path)])
     results = json.loads((tmp_path / "results.json").read_text())
-    assert results["config"]["networks"] == 240 + 120 + 60 + 60 + 60 + 60 + 60 + 15
+    assert results["config"]["networks"] == 240 + 120 + 60 + 120 + 60 + 60 + 60 + 15
     assert (tmp_path / "seed_ensembles.png").read_bytes().startswith(b"\x89PNG")
     labelled(drawing[0])
     for seeds in ("100", "80"):
