@@ -70,7 +70,9 @@ def test_calibration_error_is_what_the_gaps_of_the_bins_weigh(experiment: Module
     r = rng.random(200_000)  # right as often as it is sure
     calibrated = experiment.calibration_error(np.stack([r, 1 - r], axis=1)[None], (rng.random(len(r)) > r).astype(int))
     assert calibrated < 1
-    assert experiment.calibration_error(np.ones((1, 5, 1)), np.zeros(5, int)) == 0
+    certain, unsure = np.tile([[[1.0, 0.0]]], (1, 4, 1)), np.full((1, 4, 20), 0.05)
+    np.testing.assert_allclose(experiment.calibration_error(certain, np.array([0, 1, 1, 1])), 75)
+    np.testing.assert_allclose(experiment.calibration_error(unsure, np.zeros(4, int)), 95)
 
 
 def test_the_forecast_is_the_score_of_ensembles(experiment: ModuleType, rng: np.random.Generator) -> None:
