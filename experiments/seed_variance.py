@@ -297,7 +297,7 @@ def draw(powers: Powers, wrongs: Mapping[str, np.ndarray]) -> Figure:
         variance.plot(examples, 100 * np.sqrt(total), color=colour, label=name)
         variance.plot(examples, 100 * np.sqrt(wrong.mean() / (2 * examples)), color=colour, ls="--")
         variance.plot(len(wrong), 100 * wrong.mean(axis=0).std(ddof=1), "o", color=colour, mec="black", ms=10)
-    variance.plot([], [], "--", color="black", label="error / (2 examples)")
+    variance.plot([], [], "--", color="black", label="sqrt(error / (2 examples))")
     variance.set(xscale="log", yscale="log", xlabel="test examples", ylabel="sd of the error over seeds (points)")
     variance.set_title("two classes: whose is the variance?")
     for axes in figure.axes:
