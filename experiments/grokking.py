@@ -98,11 +98,11 @@ MENDS = "Where softmax has collapsed, StableMax generalises."
 BLAMED = "It is float32 that keeps softmax from generalising: in float64, where no loss is 0, it does better."
 FASTER = "GELU generalises in fewer steps than ReLU."
 INSIDE: dict[str, Any] = {
-    "fourier": ("Fourier share", "points", "above"),
-    "norm": ("length of the weights", "", "below"),
-    "rank": ("effective rank of the first layer", "", "below"),
+    "fourier": ("Fourier share", {"unit": "points", "published": 0, "relation": "above", "source": GROMOV}),
+    "norm": ("length of the weights", {"published": 0, "relation": "below", "source": OMNIGROK}),
+    "rank": ("effective rank of the first layer", {}),
 }
-"""What is observed, its unit, and what becomes of it between fitting and generalising."""
+"""What is observed, and what is said to become of it between fitting and generalising."""
 LATER: dict[float, Any] = {
     LARGE: {"published": 0, "relation": "above"},
     USUAL: {
@@ -135,7 +135,7 @@ class Size(NamedTuple):
     """On digits, and of the last two comparisons, at most."""
 
 
-FULL = Size(3000, 1000, 1000, (200, 200), (10_000, 1000, 1000), 1500, 4000, (8, 16))
+FULL = Size(3000, 1500, 1000, (200, 200), (10_000, 1000, 1000), 1500, 4000, (8, 16))
 QUICK = Size(600, 300, 400, (50, 50), (100, 40, 40), 200, 200, (2, 4))
 
 
@@ -391,22 +391,21 @@ def inside_claims(name: str, weak: Curves, none: Curves) -> list[Claim]:
     at_fit, at_general = (
         {what: weak.at(values, steps) for what, values in weak.observed.items()} for steps in (weak.fit, weak.general)
     )
-    fourier, stated = weak.observed["fourier"], {"source": GROMOV, "among": does}
+    fourier = weak.observed["fourier"]
     claims = [
         Claim.mean(f"{name}: Fourier share at the start", fourier[:, 0], unit="%", published=chance, relation="about",
             tolerance=0.5, tolerance_source="ours, before any full run", theorem=True,
             source="Rényi: the largest of K exponentials is H_K of their means"),
         Claim.every(f"{name}: Fourier share higher when they generalise than when they fit",
-            at_general["fourier"] > at_fit["fourier"], settles=PERIODIC, **stated),
+            at_general["fourier"] > at_fit["fourier"], among=does, source=GROMOV, settles=PERIODIC),
         Claim.mean(f"{name}: Fourier share at the end", fourier[:, -1], unit="%", among=does),
         Claim.mean(f"{setting(FEW, 0)}: Fourier share at the end", none.observed["fourier"][:, -1], unit="%",
             among=~none.diverged),
     ]  # fmt: skip
-    for what, (called, unit, relation) in INSIDE.items():
+    for what, (called, stated) in INSIDE.items():
         told = f"{name}: {called}, when they generalise above when they fit"
-        claims.append(Claim.difference(told, at_general[what], at_fit[what], unit=unit, published=0,
-            relation=relation, **stated))  # fmt: skip
-        claims.append(Claim.mean(f"{name}: {called} when they fit", at_fit[what], unit=unit, among=does))
+        claims.append(Claim.difference(told, at_general[what], at_fit[what], among=does, **stated))
+        claims.append(Claim.mean(f"{name}: {called} when they fit", at_fit[what], among=does))
     return claims
 
 
