@@ -206,8 +206,8 @@ def test_collapse_is_told_apart_from_what_rounding_does(experiment: ModuleType) 
 
 
 def test_each_activation_has_its_better_decay(experiment: ModuleType) -> None:
-    relu = [known(experiment, 100, 0), known(experiment, 100, 1600)]
-    quick, slow = [known(experiment, 100, 400), known(experiment, 100, 900)], [known(experiment, 100, 2500)] * 2
+    relu = [known(experiment, 100, 0), known(experiment, 100, 1600), known(experiment, 100, 2000)]
+    quick, slow = [known(experiment, 100, ends) for ends in (400, 900, 900)], [known(experiment, 100, 2500)] * 3
     claims, chosen = experiment.activation_claims({"ReLU": relu, "GELU": quick})
     assert (chosen["ReLU"], chosen["GELU"]) == (relu[1], quick[0])
     assert {claim.seeds for claim in claims} == {8}
@@ -239,7 +239,7 @@ def test_experiment_keeps_the_contract(experiment: ModuleType, tmp_path: Path, m
     monkeypatch.setattr(experiment, "draw", lambda *parts: figures.append(draw(*parts)) or figures[0])
     run_experiment("grokking", "", experiment.body, 8, 8, ["--quick", "--out", str(tmp_path)])
     results = json.loads((tmp_path / "results.json").read_text())
-    assert results["config"]["networks"] == 5 * 8 + 2 * 2 + 1 + 2 * 4 + 2 + 4 * 4
+    assert results["config"]["networks"] == 5 * 8 + 2 * 2 + 1 + 2 * 4 + 2 + 6 * 4
     labelled(figures[0])
     assert {"ridge 1e-08", "start times 8", "StableMax", "GELU", "generalise"} <= labels(figures[0])
     with pytest.raises(SystemExit):
