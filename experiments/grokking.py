@@ -18,8 +18,8 @@ lies in the strongest of the 15 frequencies, the constant left out; of weights a
 
 Omnigrok's: 1,000 digits of mnist5k to train on and 1,000 to test, 784-200-200-10, ReLU, PyTorch's start times 8 or 1,
 squared error on one-hot targets, AdamW at 0.001 with decay 0.01 of all parameters, batch 200; there up to 100,000 steps
-in float64. Here 40,000 in float32, and 3,000 from the usual start; half of the seeds also take 5,000 in float64 from the
-same starts.
+in float64. Here 40,000 in float32, and 3,000 from the usual start; half of the seeds also take 5,000 in float64 from
+the same starts.
 
 Softmax: 70 % of the pairs, 62-128-31, squares, no biases, PyTorch's start, cross-entropy or StableMax, no decay, Adam
 at 0.03 with b2 = 0.99 and epsilon 1e-15: the usual 1e-8 stops small gradients before float32 does. Half of the seeds
