@@ -41,8 +41,8 @@ experiments: $(VENV)/installed-experiments  ## Run every experiment in full (exp
 	if [ "$$skipped" ]; then echo "skipped, without their data (see README.md):$$skipped"; fi; \
 	if [ "$$failed" ]; then echo "failed:$$failed"; exit 1; fi
 
-benchmarks: $(VENV)/installed  ## Measure speed, alone on the machine: half an hour (needs pip install '.[peers]' as well)
-	for name in roofline against_peers jit_speed scaling landscape images convolution page; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+benchmarks: $(VENV)/installed  ## Measure speed, alone on the machine: an hour and a half (needs pip install '.[peers]' as well)
+	for name in roofline against_peers jit_speed scaling landscape notebooks images convolution page; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 ledger: $(VENV)/installed  ## Make experiments/README.md, and README.md's table of claims, from the committed results
 	$(BIN)/python -m mlpjax.claims --readme README.md

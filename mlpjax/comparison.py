@@ -139,6 +139,8 @@ def run_compare(
         UserError: the runs cannot be read or compared, or the page cannot be written.
     """
     runs = [run for path in paths for run in read_runs(path, run_column, seed_column)]
+    if len(paths) == 1:  # whose name tells none of its runs apart
+        runs = [run._replace(name=run.name.removeprefix(f"{paths[0].resolve().name}: ")) for run in runs]
     found = compare(runs, metric, size)
     write_output(out, comparison_page(found, runs, command).encode())
     if as_json:

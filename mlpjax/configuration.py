@@ -3,8 +3,9 @@
 import dataclasses
 import hashlib
 import json
+from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from mlpjax.data import Dataset, Files, load
 from mlpjax.data.dataset import with_label_noise
@@ -14,12 +15,19 @@ from mlpjax.models import MLP
 from mlpjax.plumbing.identity import plain
 from mlpjax.recipe import Recipe
 from mlpjax.seeds import MakeTask
-from mlpjax.task import augmented, make_task
+from mlpjax.task import Task, augmented, make_task
 from mlpjax.vgg import VGG
 
 C = TypeVar("C", bound="Configuration")
 DATA_FIELDS = ("data", "label_noise", *(field.name for field in dataclasses.fields(Files)))
 """Fields that make another data set."""
+DEFORMATION_FIELDS = tuple(field.name for field in dataclasses.fields(Deformation))
+
+
+def deformed_task(deformation: Deformation, *parts: Any, **fields: Any) -> Task:
+    """The task of one network whose training examples are deformed, with some fields of the deformation replaced."""
+    task, deformation = make_task(*parts), dataclasses.replace(deformation, **fields)
+    return task if deformation == Deformation() else augmented(task, deformation)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,9 +69,7 @@ class Configuration:
     @property
     def make_task(self) -> MakeTask:
         """Makes the task of one network: what it trains on is deformed, where that is asked for."""
-        if self.deformation == Deformation():
-            return make_task
-        return lambda *parts: augmented(make_task(*parts), self.deformation)
+        return make_task if self.deformation == Deformation() else partial(deformed_task, self.deformation)
 
     def load(self) -> Dataset:
         """Read the data, with wrong labels where that is asked for."""

@@ -5,7 +5,8 @@ import inspect
 import itertools
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
@@ -17,7 +18,7 @@ import tyro
 from jaxtyping import Float
 from rich.console import Console
 
-from mlpjax.configuration import DATA_FIELDS, Configuration
+from mlpjax.configuration import DATA_FIELDS, DEFORMATION_FIELDS, Configuration, deformed_task
 from mlpjax.data import Dataset, check
 from mlpjax.effects import effects
 from mlpjax.errors import UserError, require_choice
@@ -47,8 +48,9 @@ class GridSweep(Configuration):
     """Networks at every setting, each from a seed of its own; the seeds are the same at every setting."""
     over: Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction] = ()
     """A field and its values; given several times, every combination is trained. The field is any of the network, the
-    recipe and the data, such as learning_rate 0.001 0.01, activation relu tanh or label_noise 0 0.2; several numbers
-    in one value are joined by hyphens (widths 784-50-10 784-100-10). hidden: units of every hidden layer."""
+    recipe, the data and the deformation, such as learning_rate 0.001 0.01, activation relu tanh, label_noise 0 0.2 or
+    rotation 0 15; several numbers in one value are joined by hyphens (widths 784-50-10 784-100-10). hidden: units of
+    every hidden layer."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -70,7 +72,9 @@ class GridSweep(Configuration):
         Raises:
             UserError: no such field, or a value that it cannot have.
         """
-        hints = {**_hints(self.recipe), **_hints(self.model), **_hints(self.files), "data": str, "label_noise": float}
+        parts = (self.recipe, self.model, self.files, self.deformation)
+        hints = {name: hint for part in parts for name, hint in _hints(part).items()}
+        hints |= {"data": str, "label_noise": float}
         if isinstance(self.model, MLP):
             hints[HIDDEN] = int
         axes = []
@@ -105,7 +109,7 @@ class Axis(NamedTuple):
     values: list[Any]
     """As they were given."""
     field: str
-    """Of the model, the recipe or the data."""
+    """Of the model, the recipe, the data or the deformation."""
     means: list[Any]
     """The values of that field."""
 
@@ -183,25 +187,34 @@ def run_sweep(config: GridSweep, out: Path, command: Sequence[str], console: Con
 
 def _plan(config: GridSweep, axes: Sequence[Axis], dataset: Dataset) -> Plan:
     """What to train; refuses settings that do not fit their data."""
-    of_data = [axis.field for axis in axes if axis.field in DATA_FIELDS]
-
-    def data(**fields: Any) -> Dataset:
-        return config.load_at(**fields)
-
-    parameters = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in of_data]
-    data.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    of_data, of_task = (
+        [axis.field for axis in axes if axis.field in fields] for fields in (DATA_FIELDS, DEFORMATION_FIELDS)
+    )
     over = {axis.field: axis.means for axis in axes}
-    planned = plan(config.model, config.recipe, data if of_data else dataset, over)
+    dataset_or_load = _with_fields(config.load_at, of_data) if of_data else dataset
+    task = _with_fields(partial(deformed_task, config.deformation), of_task) if of_task else config.make_task
+    planned = plan(config.model, config.recipe, dataset_or_load, over, task)
     for program in planned.programs:
-        task = config.make_task(program.model, program.recipe, program.dataset.train)
-        check_fit(program.model, program.recipe, task, program.dataset)
+        own = program.task(program.model, program.recipe, program.dataset.train)
+        check_fit(program.model, program.recipe, own, program.dataset)
     return planned
+
+
+def _with_fields(function: Callable[..., Any], fields: Sequence[str]) -> Callable[..., Any]:
+    """The function with keyword-only arguments of these names, which a sweep looks for."""
+
+    def called(*parts: Any, **given: Any) -> Any:
+        return function(*parts, **given)
+
+    parameters = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in fields]
+    called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return called
 
 
 def _train(config: GridSweep, planned: Plan, run: RunFolder, console: Console) -> Swept:
     loads = []
     for program in planned.programs:
-        task = config.make_task(program.model, program.recipe, program.dataset.train)
+        task = program.task(program.model, program.recipe, program.dataset.train)
         loads.append(load_of(task, program.recipe, program.dataset, len(program.places) * config.seeds))
     forecast = Forecast(loads, lambda said: console.print(said, highlight=False))
     with progress_bar("Training", console=console) as show:
@@ -216,7 +229,6 @@ def _train(config: GridSweep, planned: Plan, run: RunFolder, console: Console) -
             store=lambda name: Checkpoints(run.path / "checkpoints" / name),
             on_progress=on_progress,
             on_history=forecast.on_history,
-            task=config.make_task,
             freeze=config.freeze,
             chunk=config.chunk,
         )

@@ -27,13 +27,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FROZEN_SEED = 0
-"""The seed that gives every network the same key where a key is frozen."""
+"""The seed of which every network takes a frozen key, where none is given."""
 SNAPSHOTS = "snapshots"
 """Name under which the parameters at chosen epochs are observed."""
 
 MakeTask: TypeAlias = Callable[..., Task]
 """(model, recipe, training split) -> task; `make_task`, or around it a wrapper such as `augmented`. Where networks have
 arrays of their own, these are a fourth argument."""
+Freeze: TypeAlias = Collection[str] | Mapping[str, Sequence[int] | Int[np.ndarray, " networks"]]
+"""Names of the keys (those of `Keys`) that all networks share; or by name the seed, one for each network, of which each
+takes this key: {"sample": np.arange(256) // 16} are 16 training sets with 16 starts each."""
 OnHistory: TypeAlias = Callable[
     [Int[np.ndarray, " networks"], dict[str, Float[np.ndarray, "networks evaluations"]]], None
 ]
@@ -55,39 +58,45 @@ class Member(NamedTuple):
 _make_many_keys = jax.jit(jax.vmap(make_keys))
 
 
-def make_members(
-    seeds: Sequence[int], sweep: Mapping[str, np.ndarray] | None = None, freeze: Collection[str] = ()
-) -> Member:
+def make_members(seeds: Sequence[int], sweep: Mapping[str, np.ndarray] | None = None, freeze: Freeze = ()) -> Member:
     """The members of a study, stacked along a leading axis.
 
     Args:
         seeds: one for each network, at least 0; a network's keys depend on its seed alone.
         sweep: for a field's name, one value for each network (dropout: also one row of rates for each).
-        freeze: names of the keys (those of `Keys`) that all networks share.
+        freeze: the keys that all networks share, or that each takes of a seed of its own: see `Freeze`.
 
     Returns:
         Members with a leading axis of `len(seeds)`.
 
     Raises:
-        UserError: an unknown key, a negative seed, or a sweep with another length than `seeds`.
+        UserError: an unknown key, a negative seed, or a sweep or a frozen key with another length than `seeds`.
     """
     if isinstance(freeze, str):
         raise UserError(f"freeze {freeze!r}: give a tuple of names, such as ({freeze!r},)")
-    for name in freeze:
+    keys = _keys_of("seeds", seeds)
+    if not isinstance(freeze, Mapping):
+        freeze = dict.fromkeys(freeze, [FROZEN_SEED] * len(seeds))
+    for name, own in freeze.items():
         require_choice("freeze", name, Keys._fields)
-    if not all(isinstance(seed, Integral) for seed in seeds):
-        raise UserError("seeds: give whole numbers")
-    if not seeds or min(seeds) < 0 or max(seeds) >= 2**31:
-        raise UserError("seeds: give at least one, each between 0 and 2^31 - 1")
-    keys = _make_many_keys(jnp.asarray(seeds, jnp.int32))
-    if freeze:
-        frozen = _make_many_keys(jnp.full(len(seeds), FROZEN_SEED, jnp.int32))
-        keys = keys._replace(**{name: getattr(frozen, name) for name in freeze})
+        if len(own) != len(seeds):
+            raise UserError(f"freeze of {name}: has {len(own)} seeds for {len(seeds)} networks; give one for each")
+        keys = keys._replace(**{name: getattr(_keys_of(f"freeze of {name}", own), name)})
     values = {name: jnp.asarray(value, jnp.float32) for name, value in (sweep or {}).items()}
     for name, value in values.items():
         if len(value) != len(seeds):
             raise UserError(f"sweep of {name}: has {len(value)} values for {len(seeds)} networks; give one for each")
     return Member(keys, values)
+
+
+def _keys_of(name: str, seeds: Sequence[int] | Int[np.ndarray, " networks"]) -> Keys:
+    """The keys of every seed."""
+    if not all(isinstance(seed, Integral) for seed in seeds):
+        raise UserError(f"{name}: give whole numbers")
+    if not len(seeds) or min(seeds) < 0 or max(seeds) >= 2**31:
+        raise UserError(f"{name}: give at least one, each between 0 and 2^31 - 1")
+    found: Keys = _make_many_keys(jnp.asarray(seeds, jnp.int32))
+    return found
 
 
 def numbers_of(configuration: Any) -> set[str]:
@@ -213,7 +222,7 @@ class Trained(NamedTuple):
         return ~np.isfinite(np.concatenate(losses, axis=1)).all(axis=1)
 
     def error(self, split: str = "test") -> Float[np.ndarray, "networks evaluations"]:
-        """Share of a split's examples, in %, that each network gets wrong: 100 (1 - accuracy)."""
+        """Share of a split's examples, in %, that a network gets wrong: 100 (1 - accuracy); NaN where it diverged."""
         return 100 * (1 - self.history[f"{split}_accuracy"].astype(float))
 
     @property
@@ -277,7 +286,7 @@ def train_many(
     task: MakeTask = make_task,
     own: PyTree = None,
     sweep: Mapping[str, np.ndarray] | None = None,
-    freeze: Collection[str] = (),
+    freeze: Freeze = (),
     start: PyTree = None,
     observe: Mapping[str, Observe] | None = None,
     stop: Stop | None = None,
@@ -300,7 +309,7 @@ def train_many(
             radius of an attack).
         sweep: one value for each network, by the name of a number of the model or the recipe; one compiled
             program serves all values.
-        freeze: names of the keys (those of `Keys`) that all networks share.
+        freeze: the keys that all networks share, or that each takes of a seed of its own: see `Freeze`.
         start: what to begin with in place of a draw, one row for each network: parameters, `Variables` (with
             statistics), or a `TrainState` (with the optimizer's state, and the steps behind it, from which schedules
             count on), as another training observed it.
@@ -446,7 +455,7 @@ def _identity(
     task: MakeTask,
     observe: Mapping[str, Observe],
     stop: Stop | None,
-    freeze: Collection[str],
+    freeze: Freeze,
     members: Member,
 ) -> dict[str, str]:
     """All that decides what a network is trained to, but for its row of the members, and the data."""

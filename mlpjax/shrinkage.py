@@ -111,16 +111,18 @@ def ridge_of_dropout(x: Float[np.ndarray, "n features"], rate: float) -> Float[n
 
 
 def ridge_fit(
-    x: Float[np.ndarray, "n features"], y: Float[np.ndarray, " n"], strength: float | Float[np.ndarray, " features"]
-) -> Float[np.ndarray, " features"]:
+    x: Float[np.ndarray, "n features"],
+    y: Float[np.ndarray, "n *outputs"],
+    strength: float | Float[np.ndarray, " features"],
+) -> Float[np.ndarray, "features *outputs"]:
     """The weights of least |y - X w|^2 / (2 n) + sum_j strength_j w_j^2 / 2: (X'X / n + diag(strength))^-1 X'y / n.
 
     Args:
-        x, y: inputs and targets, with no intercept.
+        x, y: inputs and targets, one or several for each row, with no intercept.
         strength: one for all features, or one for each, >= 0.
 
     Returns:
-        The weights.
+        The weights, a column for each of several targets.
 
     Raises:
         numpy.linalg.LinAlgError: without a penalty, features that depend on each other.

@@ -355,23 +355,28 @@ def power(size: Number, sd: Number, seeds: int, *, paired: bool = True) -> float
 def seeds_to_show(size: Number, sd: Number, *, wanted: float = 0.8, paired: bool = True) -> int:
     """How many seeds of each setting show a difference of a given size.
 
+    So many have the wanted `power`, and can have a p of 5 % in `difference`: of n pairs it is at least 2 / 2^n, and
+    unpaired 2 / binomial(2n, n).
+
     Args:
         size, sd, paired: as for `power`; size is not 0.
         wanted: the least `power`, in (0.05, 1).
 
     Returns:
-        The least number of seeds, at least 2.
+        The least number of seeds, at least 6; unpaired 4.
 
     Raises:
         ValueError: a difference of 0, which no number shows.
     """
     if size == 0:
         raise ValueError("a difference of 0: no number of seeds shows it")
-    enough = 2
+    enough = least = 6 if paired else 4
     while power(size, sd, enough, paired=paired) < wanted:
         enough *= 2
     known = range(enough)  # power grows with seeds
-    return bisect_left(known, wanted, lo=max(2, enough // 2), key=lambda seeds: power(size, sd, seeds, paired=paired))
+    return bisect_left(
+        known, wanted, lo=max(least, enough // 2), key=lambda seeds: power(size, sd, seeds, paired=paired)
+    )
 
 
 def summarise(values: Real[np.ndarray, " seeds"]) -> dict[str, Any]:

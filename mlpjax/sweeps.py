@@ -5,6 +5,7 @@ import inspect
 import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import NoneType, UnionType
 from typing import Any, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin, get_type_hints
 
@@ -19,7 +20,8 @@ from mlpjax.lift import OnProgress, Store, tree_bytes
 from mlpjax.models import Model
 from mlpjax.plumbing.identity import describe
 from mlpjax.recipe import Recipe
-from mlpjax.seeds import Trained, numbers_of, train_many
+from mlpjax.seeds import Freeze, MakeTask, Trained, numbers_of, train_many
+from mlpjax.task import make_task
 
 Setting: TypeAlias = dict[str, Any]
 """A value for each field that is swept, by its name."""
@@ -110,6 +112,7 @@ class Program(NamedTuple):
     model: Any
     recipe: Recipe
     dataset: Dataset
+    task: MakeTask
     name: str
     places: list[int]
     """Of its settings."""
@@ -133,6 +136,7 @@ def plan(
     recipe: Recipe,
     dataset: Dataset | Callable[..., Dataset],
     over: Mapping[str, Sequence[Any] | Shaped[np.ndarray, " values"]],
+    task: MakeTask = make_task,
 ) -> Plan:
     """What `sweep` would train with the same arguments; every setting is checked.
 
@@ -141,7 +145,7 @@ def plan(
     """
     values = {name: [v.item() if isinstance(v, np.generic) else v for v in given] for name, given in over.items()}
     settings = [dict(zip(values, choice, strict=True)) for choice in itertools.product(*values.values())]
-    return Plan(values, settings, _programs(model, recipe, dataset, values, settings))
+    return Plan(values, settings, _programs(model, recipe, dataset, task, values, settings))
 
 
 def sweep(
@@ -151,8 +155,10 @@ def sweep(
     seeds: Sequence[int],
     over: Mapping[str, Sequence[Any] | Shaped[np.ndarray, " values"]],
     *,
+    task: MakeTask = make_task,
     own: PyTree = None,
     start: PyTree = None,
+    freeze: Freeze = (),
     store: Callable[[str], Store] | None = None,
     on_progress: OnProgress = lambda done, total: None,
     **options: Any,
@@ -169,13 +175,14 @@ def sweep(
         recipe: how to train it, but for what is swept.
         dataset: what it learns; or a function that makes it, whose arguments are then fields, too.
         seeds: one for each network of a setting; the same at every setting.
-        over: by field of the model, the recipe or the data: its values, each once. None, where the field allows it, is
-            a value, too. A dropout is a rate, or a tuple with one for each hidden layer.
-        own, start: as for `train_many`, with one row for each seed.
+        over: by field of the model, the recipe, the data or the task: its values, each once. None, where the field
+            allows it, is a value, too. A dropout is a rate, or a tuple with one for each hidden layer.
+        task: as for `train_many`; its keyword-only arguments are fields, too, each value with a program of its own.
+        own, start, freeze: as for `train_many`, with one row for each seed.
         store: makes the store of one program from a name that no other has (`lambda name: Checkpoints(folder / name)`);
             other seeds and other numbers are added to it.
         on_progress: told what is done and what there is to do, in periods of one network.
-        options: what else `train_many` takes: `task`, `observe`, `stop`, `freeze`, `snapshots`, `chunk`, `group`.
+        options: what else `train_many` takes: `observe`, `stop`, `snapshots`, `chunk`, `group`.
 
     Returns:
         The grid of settings, each with every seed.
@@ -192,7 +199,8 @@ def sweep(
         >>> swept.final("test_accuracy").shape
         (2, 2, 3)
     """
-    return carry_out(plan(model, recipe, dataset, over), seeds, own, start, store, on_progress, **options)
+    planned = plan(model, recipe, dataset, over, task)
+    return carry_out(planned, seeds, own, start, freeze, store, on_progress, **options)
 
 
 def carry_out(
@@ -200,6 +208,7 @@ def carry_out(
     seeds: Sequence[int],
     own: PyTree = None,
     start: PyTree = None,
+    freeze: Freeze = (),
     store: Callable[[str], Store] | None = None,
     on_progress: OnProgress = lambda done, total: None,
     **options: Any,
@@ -222,9 +231,11 @@ def carry_out(
             program.recipe,
             program.dataset,
             [*seeds] * count,
+            task=program.task,
             sweep={name: np.repeat(_column(name, v), len(seeds), axis=0) for name, v in program.numbers.items()},
             own=jax.tree.map(tile, own),
             start=jax.tree.map(tile, start),
+            freeze={name: tile(of) for name, of in freeze.items()} if isinstance(freeze, Mapping) else freeze,
             store=store and store(program.name),
             on_progress=on_program,
             **options,
@@ -239,18 +250,21 @@ def _programs(
     model: Any,
     recipe: Recipe,
     dataset: Dataset | Callable[..., Dataset],
+    task: MakeTask,
     over: Mapping[str, list[Any]],
     settings: Sequence[Setting],
 ) -> list[Program]:
     """What to compile, the networks with most parameters first; every setting is checked."""
     of_data = set(inspect.signature(dataset).parameters) if callable(dataset) else set()
-    numbers = (numbers_of(model) | numbers_of(recipe)) - of_data
-    _check(over, {**_hints(recipe), **_hints(model), **dict.fromkeys(of_data)})
+    of_task = {name for name, of in inspect.signature(task).parameters.items() if of.kind is of.KEYWORD_ONLY}
+    others = of_data | of_task
+    numbers = (numbers_of(model) | numbers_of(recipe)) - others
+    _check(over, {**_hints(recipe), **_hints(model), **dict.fromkeys(others)})
     programs: dict[str, Program] = {}
     made: dict[str, Dataset] = {}
     for place, setting in enumerate(settings):
         arguments = {field: value for field, value in setting.items() if field in of_data}
-        configured = {field: value for field, value in setting.items() if field not in of_data}
+        configured = {field: value for field, value in setting.items() if field not in others}
         swept = {field: value for field, value in configured.items() if field in numbers and value is not None}
         compiled = {field: value for field, value in setting.items() if field not in swept}
         _configure(model, recipe, configured)  # refuses what does not go together
@@ -260,8 +274,10 @@ def _programs(
             data = describe(arguments)
             if data not in made:
                 made[data] = dataset(**arguments) if callable(dataset) else dataset
+            of_setting = {field: value for field, value in setting.items() if field in of_task}
+            make = partial(task, **of_setting) if of_setting else task
             file_name = re.sub(r"[^\w.+]+", "-", name).strip("-") or "networks"
-            programs[name] = Program(*own, made[data], file_name, [], {field: [] for field in swept})
+            programs[name] = Program(*own, made[data], make, file_name, [], {field: [] for field in swept})
         programs[name].places.append(place)
         for field, value in swept.items():
             programs[name].numbers[field].append(value)

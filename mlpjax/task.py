@@ -262,7 +262,7 @@ def evaluate(task: Task, variables: Variables, split: Split) -> dict[str, Float[
         split: at least one example, as stored.
 
     Returns:
-        `loss`, the mean over the examples, and the task's metrics by name.
+        `loss`, the mean over the examples, and the task's metrics by name; these are NaN where the loss is not finite.
     """
 
     def totals(rows: Split) -> dict[str, Any]:
@@ -280,7 +280,9 @@ def evaluate(task: Task, variables: Variables, split: Split) -> dict[str, Float[
     if whole < examples:
         parts.append(totals(Split(*(jnp.asarray(leaf[whole:]) for leaf in split))))
     means = jax.tree.map(lambda *sums: sum(sums[1:], sums[0]) / examples, *parts)
-    return {"loss": means["loss"]} | {name: m.of_means(means[name]) for name, m in task.metrics.items()}
+    figures = {name: metric.of_means(means[name]) for name, metric in task.metrics.items()}
+    lost = ~jnp.isfinite(means["loss"])
+    return {"loss": means["loss"]} | {name: jnp.where(lost, jnp.nan, figure) for name, figure in figures.items()}
 
 
 def mean_loss(task: Task, stats: PyTree | None = None) -> MeanLoss:

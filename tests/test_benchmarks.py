@@ -21,7 +21,7 @@ from mlpjax.train import epoch_order
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 RESULTS = sorted((BENCHMARKS / "results").glob("*.json"))
-MEASURING = ("roofline", "against_peers", "jit_speed", "scaling", "landscape", "images", "convolution")
+MEASURING = ("roofline", "against_peers", "jit_speed", "scaling", "landscape", "notebooks", "images", "convolution")
 
 
 @pytest.fixture(autouse=True)
@@ -301,6 +301,32 @@ def test_convolutions_are_set_against_the_better_form_of_every_peer() -> None:
     assert [row.peer for row in others] == [500, 100, 200, 160]
     without = {name: [value] for name, value in rates.items() if "PyTorch" not in name}
     assert [row.peer for row in convolution.rows(without)] == [100, 200, 160]
+
+
+def test_notebooks_have_a_row_for_every_peer_of_their_job() -> None:
+    notebooks = importlib.import_module("notebooks")
+    measured = {
+        (notebooks.DESCENT, "mlpjax"): [0.05],
+        (notebooks.LOTTERY, "mlpjax"): [0.002],
+        (notebooks.COEFFICIENT, "mlpjax"): [0.001],
+        (notebooks.COEFFICIENT, notebooks.ALONE): [0.002],
+        (notebooks.DESCENT, "a"): [1.0],
+        (notebooks.DESCENT, "b"): [0.5],
+        (notebooks.LOTTERY, "a"): [0.004],
+        (notebooks.COEFFICIENT, f"devinterp, {notebooks.WHOLE}"): [0.01],
+    }
+    made = notebooks.rows(measured, notebooks.FULL, [30.0])
+    assert [row.ratio for row in made] == pytest.approx([20.0, 10.0, 2.0, 10.0, 5.0, None])
+    assert len(notebooks.SHAPES) == 19
+    assert notebooks.SHAPES[-1] == (40, 300, 300, 10)
+
+
+def test_the_masks_of_lottery_tickets_are_of_each_network() -> None:
+    notebooks = importlib.import_module("notebooks")
+    kernel = notebooks.draw_masks(2)["dense_1"]["kernel"]
+    assert kernel.shape == (2, 500, 500)
+    np.testing.assert_allclose(kernel.mean(axis=(1, 2)), notebooks.KEPT, atol=0.003)
+    assert (kernel[0] != kernel[1]).any()
 
 
 def test_the_peers_train_the_network_that_mlpjax_does() -> None:

@@ -121,14 +121,14 @@ def test_each_setting_of_a_sweep_is_a_run_paired_with_the_others(folders, monkey
     capsys.readouterr()
     main(["compare", "sweep", "--json"])
     found = json.loads(capsys.readouterr().out)
-    assert found["baseline"] == "sweep: learning rate 0.01"
+    assert found["baseline"] == "learning rate 0.01"
     row = only(found)
-    assert (row["run"], row["paired"], row["seeds"]) == ("sweep: learning rate 0.1", True, [3, 3])
+    assert (row["run"], row["paired"], row["seeds"]) == ("learning rate 0.1", True, [3, 3])
     summary = json.loads((folders / "sweep" / "summary.json").read_text())
     means = [group["test_error"]["mean"] for group in summary["settings"]]
     assert row["mean"] == pytest.approx(means[1] - means[0])
     page = (folders / "compare.html").read_text()
-    assert "test error (%): sweep: learning rate 0.01 and sweep: learning rate 0.1" in page
+    assert "test error (%): learning rate 0.01 and learning rate 0.1" in page
     assert "paired by seed, as both have the same seeds and data" in page
 
 

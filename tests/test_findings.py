@@ -11,7 +11,8 @@ from mlpjax.report.page import Section, Table
 
 
 def test_every_module_with_a_finding_is_listed_in_order():
-    names = ["diagnosis", "surface", "trajectory", "curvature", "barriers", "endings", "mistakes", "distinct_units"]
+    names = ["diagnosis", "surface", "trajectory", "curvature", "barriers", "endings", "regions", "mistakes"]
+    names.append("distinct_units")
     assert [finding.name for finding in FINDINGS] == names
     modules = {module.name for module in pkgutil.iter_modules(findings.__path__)} - {"finding", "subject"}
     assert len(modules) == len(FINDINGS)

@@ -230,6 +230,23 @@ def test_a_regression_is_compared_by_its_rmse(tmp_path, monkeypatch, capsys):
     assert "RMSE" in capsys.readouterr().out
 
 
+def test_deformations_are_swept(tmp_path):
+    """None is the training on the images as they are; every value is kept by itself, so that seeds can be added."""
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (24, 8, 8), dtype=np.uint8), np.arange(24) % 2
+    np.savez(tmp_path / "images.npz", x=x, y=y)
+    options = ["--data", f"npz:{tmp_path / 'images.npz'}", "--widths", "64", "3", "2", "--batch-size", "8"]
+    options += ["--epochs", "1", "--seeds", "2", "--crop", "0.9", "--over", "rotation", "0", "90"]
+    main(["sweep", *options, "--over", "crop", "0.5", "1", "--out", str(tmp_path / "run")])
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    losses = {tuple(group["setting"].values()): group["train_loss"]["mean"] for group in summary["settings"]}
+    assert len(set(losses.values())) == 4
+    dataset = mlpjax.load(f"npz:{tmp_path / 'images.npz'}")
+    recipe = mlpjax.Recipe(batch_size=8, epochs=1)
+    plain = mlpjax.train_many(mlpjax.MLP((64, 3, 2)), recipe, dataset, range(2))
+    assert losses[0, 1] == pytest.approx(plain.history["train_loss"][:, -1].mean(), rel=1e-5)
+
+
 def test_a_vgg_is_swept_on_images(tmp_path, monkeypatch):
     """Its classes are those of the data; batch statistics are each network's own."""
     monkeypatch.setitem(BLOCKS, 11, (1, 1, 0, 0, 0))  # two convolutions of the eight

@@ -1,12 +1,14 @@
 import itertools
 import math
 
+import blackjax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.flatten_util import ravel_pytree
 
-from mlpjax import MLP, Split, UserError, map_seeds
+from mlpjax import MLP, Split, UserError, load, map_seeds, train_many
 from mlpjax.landscape.learning_coefficient import ACCEPTANCE, deep_linear_coefficient, learning_coefficient
 from mlpjax.recipe import Recipe
 from mlpjax.stats import mean_ci
@@ -256,6 +258,40 @@ LOSS = mean_loss(classification(MODEL, Recipe(loss="cross_entropy")))
 def examples(n=30):
     rng = np.random.default_rng(1)
     return Split(jnp.asarray(rng.normal(size=(n, 4)), jnp.float32), jnp.arange(n) % 2)
+
+
+@pytest.mark.slow
+def test_a_network_has_the_integral_that_hamiltonian_monte_carlo_finds():
+    """BlackJAX samples the same distribution around a trained network, of 17 parameters on 200 examples, by itself."""
+    dataset, model, examples = load("xor", n=200), MLP((2, 3, 2), "tanh"), 200
+    recipe = Recipe(batch_size=None, learning_rate=0.05, epochs=300, eval_every=300)
+    params = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), train_many(model, recipe, dataset, [0]).params)
+    loss, train = mean_loss(classification(model, recipe)), jax.tree.map(jnp.asarray, dataset.train)
+    ours = learning_coefficient(loss, params, train, KEY, chains=16, draws=4000, burn_in=4000).chains
+    centre, unravel = ravel_pytree(params)
+
+    def excess(theta):
+        return examples / math.log(examples) * (loss(unravel(theta), train) - loss(params, train))
+
+    def log_density(theta):
+        return -excess(theta) - jnp.sum((theta - centre) ** 2) / 2
+
+    sampler = blackjax.hmc(log_density, 0.12, jnp.ones(len(centre)), num_integration_steps=12)
+
+    def chain(key):
+        def step(state, key):
+            state, found = sampler.step(key, state)
+            return state, (excess(state.position), found.acceptance_rate)
+
+        _, (values, accepted) = jax.lax.scan(step, sampler.init(centre), jax.random.split(key, 2000))
+        return jnp.mean(values[500:]), jnp.mean(accepted)
+
+    theirs, accepted = jax.jit(jax.vmap(chain))(jax.random.split(jax.random.key(1), 16))
+    assert np.mean(accepted) > 0.9
+    error = math.hypot(*(np.std(chains, ddof=1) / 4 for chains in (ours, theirs)))
+    assert error < 0.03
+    assert abs(np.mean(ours) - np.mean(theirs)) < 4 * error
+    assert np.mean(ours) < 0.3 * len(centre)  # far from the half of a regular model
 
 
 def test_many_networks_at_once_and_in_batches_give_what_one_gives():

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
+from PIL import Image
 
 from mlpjax import cli
 from mlpjax.plumbing.processes import ALONE
@@ -71,6 +72,27 @@ def test_commands_of_the_readme_are_understood(arguments, monkeypatch, tmp_path)
     monkeypatch.setattr("mlpjax.commands.run_compare", lambda *_, **__: ran.append("compare"))
     cli.main(arguments)
     assert ran == [arguments[0]] * (arguments[0] != "activations")
+
+
+def test_the_first_screen_runs(tmp_path, monkeypatch):
+    """A sweep, a comparison and pictures of one's own, as they stand there but smaller."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for name in ("zero", "one"):
+        (tmp_path / "digits" / name).mkdir(parents=True)
+        for number in range(20):
+            image = Image.fromarray(rng.integers(0, 256, (28, 28), np.uint8))
+            image.save(tmp_path / "digits" / name / f"{number}.png")
+    first = [shlex.split(line, comments=True)[1:] for line in blocks("sh")[1].splitlines()]
+    assert [arguments[0] for arguments in first] == ["sweep", "sweep", "compare", "study"]
+    small = ["--seeds", "2", "--epochs", "1", "--batch-size", "10", "--widths", "784", "3"]
+    for arguments in first[:2]:
+        cli.main([*arguments, *small, "10"])
+    cli.main(first[2])
+    assert (tmp_path / "compare.html").exists()
+    cli.main([*first[3], *small, "2", "--no-landscape"])
+    reports = [*(tmp_path / "runs").glob("*/report.html")]
+    assert len(reports) == 3
 
 
 def test_make_targets_of_the_readme_exist():

@@ -17,7 +17,7 @@ from mlpjax.plumbing.runs import Checkpoints
 from mlpjax.recipe import Recipe
 from mlpjax.seeds import Trained, apply_sweep, make_members, train_many
 from mlpjax.task import augmented, classification, make_task, masked
-from mlpjax.train import Observe, Splits, make_train
+from mlpjax.train import Observe, Splits, make_train, sampled_rows
 from mlpjax.typing import Variables
 
 DATA = load("xor", n=60)
@@ -106,6 +106,39 @@ def test_a_frozen_key_is_shared_and_the_others_are_not(name):
         assert same.all()
 
 
+def test_networks_that_take_a_key_of_one_seed_share_what_it_draws():
+    """Two training sets, each with the starts of three seeds."""
+    sample, recipe = [7, 7, 7, 9, 9, 9], dataclasses.replace(RECIPE, sample_size=20)
+    found = train_many(MODEL, recipe, DATA, [0, 1, 2] * 2, freeze={"sample": np.array(sample)}, snapshots=(0,))
+    keys = make_members([0, 1, 2] * 2, freeze={"sample": sample}).keys
+    rows = jax.vmap(lambda keys: sampled_rows(keys, len(DATA.train.y), 20))(keys)
+    for row, seed in zip(rows, sample, strict=True):
+        chex.assert_trees_all_equal(row, sampled_rows(make_keys(seed), len(DATA.train.y), 20))
+    chex.assert_trees_all_equal(*(jax.tree.map(lambda leaf, a=a: leaf[a : a + 3], found.snapshots) for a in (0, 3)))
+    assert len(np.unique(found.snapshots["dense_0"]["kernel"].reshape(6, -1), axis=0)) == 3
+    assert len(np.unique(found.history["train_loss"][:, 0])) == 6
+    for a, b in ((0, 3), (1, 4)):
+        data = dataclasses.replace(DATA, train=Split(*(leaf[rows[b]] for leaf in DATA.train)))
+        alone = train_many(MODEL, RECIPE, data, [b - 3])
+        chex.assert_trees_all_close(figures(alone), figures(found.select([b])), rtol=1e-4, atol=1e-5)
+        assert (found.params["dense_0"]["kernel"][a] != found.params["dense_0"]["kernel"][b]).any()
+
+
+def test_a_key_of_another_seed_is_another_training():
+    """A store gives the networks of the same keys alone, by whatever name they are frozen."""
+    recipe, store = dataclasses.replace(RECIPE, sample_size=20), Memory()
+    first = train_many(MODEL, recipe, DATA, [0, 1], freeze={"sample": [0, 0]}, store=store)
+    again = train_many(MODEL, recipe, DATA, [0, 1], freeze=("sample",), store=store)
+    assert (again.history["seconds"] == first.history["seconds"]).all()
+    other = train_many(MODEL, recipe, DATA, [0, 1], freeze={"sample": [0, 5]}, store=store)
+    assert other.history["seconds"][0].tolist() == first.history["seconds"][0].tolist()
+    fresh = train_many(MODEL, recipe, DATA, [0, 1], freeze={"sample": [0, 5]})
+    chex.assert_trees_all_close(figures(other), figures(fresh), rtol=1e-4, atol=1e-6)
+    assert (other.history["train_loss"][1] != first.history["train_loss"][1]).any()
+    with pytest.raises(UserError, match=r"other \['freeze'\]"):
+        train_many(MODEL, recipe, DATA, [0, 1], freeze={"sample": [0, 0], "init": [0, 0]}, store=store)
+
+
 def test_freezing_the_start_the_order_and_the_dropout_leaves_nothing_to_chance():
     frozen = train_many(MODEL, RECIPE, DATA, [1, 2], freeze=["init", "order", "dropout"])
     chex.assert_trees_all_equal(*(figures(frozen.select([i])) for i in (0, 1)))
@@ -175,6 +208,9 @@ def test_a_seed_that_diverges_is_named_and_harms_no_other():
         ({"sweep": {"learning_rate": np.array([1.0, -1.0])}}, "learning_rate -1.0: must be above 0"),
         ({"sweep": {"dropout": np.array([0.5, 1.5])}}, "dropout 1.5: a rate must lie"),
         ({"freeze": ["weights"]}, "unknown freeze 'weights'"),
+        ({"freeze": {"weights": [1, 2]}}, "unknown freeze 'weights'"),
+        ({"freeze": {"init": [1]}}, "freeze of init: has 1 seeds for 2 networks; give one for each"),
+        ({"freeze": {"init": [1, -2]}}, "freeze of init: give at least one, each between 0"),
         ({"chunk": 0}, "chunk 0: must be at least 1"),
         ({"seeds": []}, "seeds: give at least one"),
         ({"seeds": [-1, 2]}, "seeds: give at least one, each between 0"),
@@ -438,6 +474,7 @@ def test_data_that_cannot_be_trained_on_are_refused(change, said):
         (4, DATA, (), r"seeds 4: give one for each network, such as range\(4\)"),
         ([0.5], DATA, (), "seeds: give whole numbers"),
         ([0], DATA.train, (), "dataset: is Split; give what load or Dataset.from_arrays makes"),
+        ([0], DATA, {"init": np.array([0.5])}, "freeze of init: give whole numbers"),
         ([0], DATA, "order", r"freeze 'order': give a tuple of names, such as \('order',\)"),
     ],
 )

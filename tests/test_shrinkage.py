@@ -92,6 +92,12 @@ def test_ridge_fit_is_least_squares_with_a_row_more_for_each_penalty(problem: tu
     )
 
 
+def test_ridge_fit_of_several_targets_is_that_of_each(problem: tuple[np.ndarray, ...]) -> None:
+    x, y = problem[0], np.concatenate([problem[1], problem[1] ** 2, problem[0][:, :1]], axis=1)
+    each = [ridge_fit(x, target, 0.3) for target in y.T]
+    np.testing.assert_allclose(ridge_fit(x, y, 0.3), np.stack(each, axis=1), rtol=1e-9)
+
+
 @pytest.mark.parametrize("rate", [0.0, 0.3, 0.8])
 def test_dropout_of_inputs_is_its_ridge(problem: tuple[np.ndarray, ...], rate: float) -> None:
     """The mean loss over all sixteen masks, at any weights."""

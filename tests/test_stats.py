@@ -185,7 +185,10 @@ def test_power_of_the_textbook() -> None:
     """Cohen (1988), table 2.4.1: a medium effect, d = 0.5, at a power of 0.8 takes 64 of each; a large one 26."""
     assert seeds_to_show(0.5, 1.0, paired=False) == 64
     assert seeds_to_show(-0.8, 1.0, paired=False) == 26
-    assert seeds_to_show(100.0, 1.0) == 2
+    for paired, least in ((True, 6), (False, 4)):  # the first of which a permutation tells the largest difference
+        assert seeds_to_show(100.0, 1.0, paired=paired) == least
+        p = [difference(np.arange(n) + 9.0, np.arange(n) / 9, paired=paired).p for n in (least - 1, least)]
+        assert p[1] < 0.05 < p[0]
     assert power(0.0, 1.0, 10) == pytest.approx(0.05)
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import re
@@ -18,9 +19,9 @@ from PIL import Image
 
 from mlpjax import MLP, Deformation, Recipe, augmented, findings, lift, load, make_task, train_many
 from mlpjax.cli import main
-from mlpjax.configuration import default_folder
+from mlpjax.configuration import Configuration, default_folder
 from mlpjax.data import LOADERS, Dataset, Split
-from mlpjax.plumbing.identity import plain
+from mlpjax.plumbing.identity import describe, plain
 from mlpjax.stats import mean_ci
 from mlpjax.study import Study
 from mlpjax.vgg import BLOCKS
@@ -63,7 +64,7 @@ def test_a_run_is_the_folder_that_others_rely_on(finished):
     assert curves == {*(f"seed {seed}" for seed in range(5)), "mean over seeds"} | {
         f"95 % interval, {end}" for end in ("low", "high")
     }
-    training = ("samples", "learning_curves", "final_loss", "hidden_units")
+    training = ("samples", "learning_curves", "final_loss", "hidden_units", "regions")
     landscape = ("surface", "profiles", "trajectory", "spectra", "barriers")
     names = {f"{name}.png" for name in training + landscape}
     assert {path.name for path in (finished / "figures").iterdir()} == names
@@ -86,7 +87,7 @@ def test_the_report_is_one_file_that_needs_no_other(finished):
     sources = re.findall(r'(?:src|href)="([^"]{0,20})', page)
     assert sources
     assert all(source.startswith(("data:image/png", "#")) for source in sources)
-    assert page.count("<img") == 9  # there is no gallery where the data are no images
+    assert page.count("<img") == 10  # there is no gallery where the data are no images
     for title in (
         "Loss surface around seed",
         "Training trajectory of seed",
@@ -396,3 +397,11 @@ def test_processes_without_a_coordinator_are_refused(tmp_path, capsys):
         main([*SMALL, "--processes", "2", "--process", "0", "--out", str(tmp_path / "run")])
     assert stopped.value.code == 2
     assert "give --coordinator HOST:PORT" in capsys.readouterr().err
+
+
+def test_more_seeds_of_deformed_images_are_the_same_training():
+    """What is kept of them is told apart by the deformation, not by how many seeds there are."""
+    some = Configuration(deformation=Deformation(rotation=5), seeds=4)
+    of = [some, dataclasses.replace(some, seeds=8), dataclasses.replace(some, deformation=Deformation(rotation=6))]
+    same, more, other = (describe(config.make_task) for config in of)
+    assert same == more != other

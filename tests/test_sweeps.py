@@ -117,12 +117,39 @@ def test_the_data_may_be_swept(tmp_path: Any) -> None:
     same(again.final("train_loss")[0, 0, :2], found.final("train_loss")[1, 1])
 
 
+def test_the_task_may_be_swept(tmp_path: Any) -> None:
+    """Each value has a program of its own, beside numbers of the recipe; more seeds are added to what is kept."""
+
+    def shifted(*parts: Any, shift: float) -> mlpjax.Task:
+        return mlpjax.augmented(mlpjax.make_task(*parts), lambda _, x: x + shift)
+
+    def store(name: str) -> Checkpoints:
+        return Checkpoints(tmp_path / name)
+
+    grid = {"shift": [0.0, 1.0], "learning_rate": [0.01, 0.1]}
+    found = mlpjax.sweep(MODEL, RECIPE, XOR, [1, 2], grid, task=shifted, store=store)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["shift-0.0", "shift-1.0"]
+    plain = mlpjax.sweep(MODEL, RECIPE, XOR, [1, 2], {"learning_rate": [0.01, 0.1]})
+    same(found.final("train_loss")[0], plain.final("train_loss"))
+    assert (found.final("train_loss")[1] != plain.final("train_loss")).all()
+    more = mlpjax.sweep(MODEL, RECIPE, XOR, [1, 2, 3], grid, task=shifted, store=store)
+    same(more.final("train_loss")[..., :2], found.final("train_loss"))
+
+
 def test_what_networks_begin_with_has_a_row_for_each_seed() -> None:
     params = mlpjax.train_many(MODEL, RECIPE, XOR, [1, 2]).params
     found = mlpjax.sweep(MODEL, RECIPE, XOR, [1, 2], {"learning_rate": [1e-9, 0.1]}, start=params)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a[0], b, atol=1e-7), found.params, params)
     start = found.history["test_loss"][..., 0]
     same(start[0], start[1])
+
+
+def test_a_key_of_a_seed_of_its_own_is_that_seeds_at_every_setting() -> None:
+    """With a rate that moves nothing the three starts are seen as they were drawn."""
+    grid = {"learning_rate": [1e-9, 2e-9]}
+    found = mlpjax.sweep(MODEL, RECIPE, XOR, [1, 2, 3], grid, freeze={"init": [7, 7, 9]}).history["test_loss"][..., 0]
+    same(found, np.array([[found[0, 0], found[0, 0], found[0, 2]]] * 2))
+    assert found[0, 0] != found[0, 2]
 
 
 def test_a_rate_for_each_layer_and_one_for_all() -> None:

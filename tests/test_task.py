@@ -76,6 +76,14 @@ def test_own_loss_and_own_metrics_are_reported_by_name():
     np.testing.assert_allclose(found["spread"], np.sqrt((outputs[:, 0] ** 2).mean()), rtol=1e-6)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_network_without_a_finite_loss_has_no_accuracy_and_no_r2(value):
+    lost = jax.tree.map(lambda leaf: jnp.full_like(leaf, value), VARIABLES)
+    assert np.isnan(evaluate(TASK, lost, LABELS)["accuracy"])
+    found = evaluate(make_task(MODEL, Recipe(loss="squared_error"), NUMBERS), lost, NUMBERS)
+    assert np.isnan([found["rmse"], found["r2"]]).all()
+
+
 def test_range_divides_pixels_by_255_and_leaves_floats_alone():
     pixels = np.arange(256, dtype=np.uint8).reshape(2, 128)
     prepared = jax.jit(make_prepare("range", None))(pixels)

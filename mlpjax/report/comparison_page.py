@@ -158,6 +158,7 @@ def runs_figure(found: Mapping[str, Any], runs: Sequence[Recorded]) -> Figure:
         axes.set_ylim(len(runs) - 0.5, -0.5)
     left.set(xlabel=metric_name(metric), ylabel="run")
     right.set(xlabel=f"difference from {found['baseline']}", ylabel="run")
+    right.locator_params(axis="x", nbins=5)
     return figure
 
 
