@@ -39,11 +39,11 @@ def test_stablemax_by_hand_and_with_a_slope_where_softmax_has_none(experiment: M
 
 def test_what_a_network_was_not_trained_on_and_what_float32_lost_are_told(experiment: ModuleType) -> None:
     """By a network that is trained alone, on the pairs that it drew; and float64 begins where it does."""
-    size = experiment.Size(7, 16, 300)
+    size = experiment.Size(7, 64, 300)
     found = experiment.train(experiment.SOFTMAX, size, 2)
     with jax.numpy_dtype_promotion("standard"):  # the pairs stay float32
         exact = experiment.train(experiment.EXACT, size, 2)
-    model = MLP((14, 16, 7), experiment.square, initializer="torch", bias="none")
+    model = MLP((14, 64, 7), experiment.square, initializer="torch", bias="none")
     recipe = Recipe("cross_entropy", experiment.own_adam, learning_rate=0.03, batch_size=None, epochs=300)
     recipe = replace(recipe, eval_every=10, sample_size=34)
     dataset = make_modular_addition(7)
