@@ -1,4 +1,4 @@
-"""XOR blobs against their closed-form moments; MNIST-1D against the package that makes it."""
+"""XOR blobs against closed-form moments, MNIST-1D against the package that makes it, modular addition by hand."""
 
 import inspect
 import random
@@ -9,7 +9,7 @@ from mnist1d.data import get_dataset_args, make_dataset
 from scipy.stats import norm
 
 from mlpjax.data import Dataset, check, generated, load
-from mlpjax.data.generated import make_mnist1d
+from mlpjax.data.generated import make_mnist1d, make_modular_addition
 from mlpjax.errors import UserError
 
 CORNERS = {(1, 1): 0, (-1, -1): 0, (-1, 1): 1, (1, -1): 1}
@@ -111,3 +111,21 @@ def test_mnist1d_refuses_arguments_out_of_range_by_name(option):
     (name,) = option
     with pytest.raises(UserError, match=f"mnist1d: {name} is"):
         load("mnist1d", **option)
+
+
+@pytest.mark.parametrize("p", [2, 5])
+def test_modular_addition_has_every_pair_once_with_its_sum(p):
+    data = make_modular_addition(p)
+    assert (len(data.train.y), len(data.valid.y), data.features, data.classes) == (p * p, 0, 2 * p, p)
+    assert data.test is data.train
+    first, second = data.train.x[:, :p].argmax(axis=1), data.train.x[:, p:].argmax(axis=1)
+    np.testing.assert_array_equal(data.train.x[:, :p].sum(axis=1), 1)
+    np.testing.assert_array_equal(data.train.x.sum(axis=1), 2)
+    np.testing.assert_array_equal(data.train.y, (first + second) % p)
+    assert len({*zip(first.tolist(), second.tolist(), strict=True)}) == p * p
+    check(data)
+
+
+def test_modular_addition_refuses_a_modulus_below_two():
+    with pytest.raises(UserError, match="modular addition: p is 1"):
+        make_modular_addition(1)
