@@ -29,14 +29,13 @@ Wall time on two cores: 14 minutes for 436 networks, with tests beside it; --qui
 
 Expected: on 45 % of the pairs, with the weaker ridge, all of 64 networks fit after 130 steps, with 0.02 % of the other
 pairs right, and generalise after 1,450, 11 times as many; with three times the ridge after 420, and without one never.
-On 60 % they need none: 58 of 64 generalise within 1,000 steps, and six, which end just below 95 %, do not, so that the
-claim for all fails. Weights become periodic on the way: the Fourier share rises from 29 % at the fit to 56 % where
-they generalise, in every seed, and to 98 % with the stronger ridge. The weights do not get shorter on the way (373 to
-551), as decay alone would have it, nor does the rank of the first layer fall; both do later. Digits from the large
-start are fitted after 2,000 steps with 19 % of the test digits right, and 86 % are right at 40,000 (still rising);
-from the usual start 92 % are right at the fit and at the end. float64 changes nothing in the first 5,000 steps (-0.1
-points [-1.3, 1.1]). GELU is not faster than ReLU here: in none of eight seeds, and three have not generalised at the
-end.
+On 60 % they need none: 58 of 64 generalise within 1,000 steps, and six do not, so that the claim for all fails.
+Weights become periodic on the way: the Fourier share rises from 29 % at the fit to 56 % where they generalise, in
+every seed, and to 98 % with the stronger ridge. The weights do not get shorter on the way (373 to 551), as decay alone
+would have it, nor does the rank of the first layer fall; both do later. Digits from the large start are fitted after
+2,000 steps with 19 % of the test digits right, and 86 % are right at 40,000 (still rising); from the usual start 92 %
+are right at the fit and at the end. float64 changes nothing in the first 5,000 steps (-0.1 points [-1.3, 1.1]). GELU
+is not faster than ReLU here: in none of eight seeds, and three have not generalised at the end.
 """
 
 import time
