@@ -44,6 +44,7 @@ def test_centred_inputs_have_the_mean_zero_and_their_old_scale(experiment: Modul
     assert plain.mean() > 0.1
 
 
+@pytest.mark.slow
 def test_the_rate_is_chosen_on_seeds_of_its_own(
     experiment: ModuleType, digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -135,6 +135,7 @@ def test_friedmans_function_is_standardised(experiment: ModuleType) -> None:
     assert experiment.friedman(np.array([[0.5, 1, 0, 0.1, 0.2]]))[0, 0] == pytest.approx((17 - 14.41) / 4.88)
 
 
+@pytest.mark.slow
 def test_axes_are_of_the_networks_that_train_many_gives(experiment: ModuleType, coarse_digits: Dataset) -> None:
     """Errors of both kinds, at crossing places the same, each set's networks on the same examples."""
     size = {"steps": 8, "widths": (4,), "examples": (50, 100), "ridges": (0.1,), "width": 4, "size": 100}

@@ -138,6 +138,7 @@ def test_the_figures_tell_what_they_show(experiment: ModuleType, stripes: Datase
     assert "wrong in 50 %" in texts(experiment.draw_worst(given, stripes))
 
 
+@pytest.mark.slow
 def test_it_keeps_the_contract(experiment: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(BLOCKS, 11, (1, 1, 0, 0, 0))  # two convolutions of the eight compile in a fifth of the time
     monkeypatch.setattr(experiment, "QUICK", 60)

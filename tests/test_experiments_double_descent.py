@@ -37,6 +37,7 @@ def test_the_nineteen_widths_are_the_published(experiment: ModuleType) -> None:
     assert experiment.WIDTHS == (2, 3, 4, 5, 7, 9, 12, 16, 21, 27, 36, 47, 61, 80, 104, 135, 177, 230, 300)
 
 
+@pytest.mark.slow
 def test_curves_are_those_of_networks_trained_alone(experiment: ModuleType, noisy: Dataset) -> None:
     """Over widths, over examples with as many steps, and over epochs; a ridge makes a difference."""
     own = Recipe(optimizer="momentum", learning_rate=0.01, momentum=0.9, batch_size=100, epochs=4, eval_every=4)
