@@ -102,7 +102,7 @@ FIRST_DRAWS, FIRST_BATCH, COURSE_SCALE = 16, 128, 0.05
 AIM_ACCURACY = 90.0
 COURSE = "STAT 453 (2021), L14, notebook vgg16-cats-dogs, one run"
 AIM = "this project's own aim, which nobody published"
-FIRST_SETTLES = "Weights drawn from N(0, 0.05^2) start a VGG of 19 layers at a loss in the hundreds."
+FIRST_SETTLES = "Weights drawn from N(0, 0.05^2) start a VGG of 19 layers at a loss in the thousands."
 NOTES = [
     "The recipe was chosen on the validation split, in trials of one seed; test photographs played no part.",
     "What an ingredient is worth is measured in shorter trainings than the network's own, to save time.",
