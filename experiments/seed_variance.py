@@ -17,8 +17,16 @@ variance q (1 - q): that is the test set's part. What the errors on two halves o
 networks' own, and would remain on a test set without end. Intervals are over tens of networks.
 
 Command: python experiments/seed_variance.py
-Wall time on two cores: TODO
-Expected: TODO
+Wall time on two cores: 7 minutes for 3,500 networks, with tests beside it; --quick 20 s.
+
+Expected: the t-test's power is right to 2 points at every number of seeds, paired and unpaired, and 5 % of comparisons
+show a difference where there is none. The same seeds on both sides leave a third of the variance: a difference of 1.1
+points shows with 80 % in 6 pairs, or 10 seeds each. The permutation test comes to that power from 8 pairs on, shows
+nothing in 4 and less in 6 (78 and not 91 %); the interval of `stats.difference` is made for skewed values, and asks
+for more seeds still. The variance of the error is not error / (2 examples) but 0.87 of it on MNIST-1D and 0.48 on
+digits, whose networks disagree on fewer examples than they err on. Of what is there with 1,000 test examples 92 and 88
+% are the test set's: on all examples that there could be the networks differ by 0.3 and 0.1 points (standard
+deviation).
 """
 
 import time
