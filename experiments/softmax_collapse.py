@@ -13,9 +13,13 @@ without decay at 0.0005 to 0.01 with an epsilon of 1e-25 or 1e-30, up to 100,000
 which StableMax has, too; here it is in float32.
 
 Command: python experiments/softmax_collapse.py
-Wall time on two cores: TODO
+Wall time on two cores: 2 minutes for 40 networks; --quick 10 s.
 
-Expected: TODO
+Expected: the collapse is there: all of 16 networks fit, and have all losses at exactly 0 from about 1,300 steps on,
+but not to the end, at 6,000, where two have losses again: the claim fails as it stands. The test accuracy is 22 % at
+the end with softmax in float32, 43 % in float64, where losses are above 0 until 5,000 steps and the accuracy has begun
+to rise, and 99.8 % with StableMax. So rounding is to blame, but for a part: StableMax has 43 % after little more than
+a hundred steps. Its losses come to be 0 as well, once it has generalised.
 """
 
 import time
