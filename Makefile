@@ -19,7 +19,7 @@ test: $(VENV)/installed-test  ## Check style and types, and run the test suite
 	$(BIN)/mypy
 	$(BIN)/pytest -n auto --dist loadfile
 
-test-slow: $(VENV)/installed-test  ## Run the tests that are left out of make test: a quarter of an hour
+test-slow: $(VENV)/installed-test  ## Run the tests that are left out of make test: about twenty minutes
 	$(BIN)/pytest -m slow
 
 mutants: $(VENV)/installed-mutants  ## Break the library in small ways, hours long, and count what the tests notice

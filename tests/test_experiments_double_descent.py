@@ -56,6 +56,7 @@ def test_curves_are_those_of_networks_trained_alone(experiment: ModuleType, nois
     assert trained.error().shape == (2, 5)
 
 
+@pytest.mark.slow
 def test_a_network_goes_on_from_the_narrower_one(experiment: ModuleType, coarse_digits: Dataset) -> None:
     anew, again = (experiment.over_units(coarse_digits, (3, 6), reuse, 2, 2) for reuse in (False, True))
     np.testing.assert_array_equal(anew.loss[0], again.loss[0])

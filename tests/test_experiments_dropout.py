@@ -54,6 +54,7 @@ def test_both_networks_are_trained_in_both_ways(
     np.testing.assert_array_equal(data[0].train.x, digits.train.x[:180])
 
 
+@pytest.mark.slow
 def test_the_map_is_read_at_its_times(experiment: ModuleType, digits: Dataset, tmp_path: Path) -> None:
     cells = experiment.train_map(digits, (4,), (0.0, 0.5), (2, 6), 2, tmp_path)
     rates, recipe = np.array([0.0, 0.0, 0.5, 0.5]), Recipe(epochs=6)

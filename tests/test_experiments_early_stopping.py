@@ -26,6 +26,7 @@ def digits(coarse_digits: Dataset) -> Dataset:
     return Dataset("few", train, valid, Split(test.x[40:], test.y[40:]), classes=10)
 
 
+@pytest.mark.slow
 def test_the_error_kept_is_that_of_the_lowest_validation_loss(experiment: ModuleType, digits: Dataset) -> None:
     """Beside the curves of training without patience, of which one that stops is a part, bit for bit."""
     group = experiment.train(digits, (8,), (0.5,), 3, 40)

@@ -51,6 +51,7 @@ def test_the_largest_gap_in_the_logarithm_ends_the_outliers(experiment: ModuleTy
     assert experiment.outliers(values).tolist() == [2, 1, 4]
 
 
+@pytest.mark.slow
 def test_eigenvalues_are_those_of_the_dense_matrices(
     experiment: ModuleType, digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

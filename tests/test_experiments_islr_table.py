@@ -18,6 +18,7 @@ def experiment() -> ModuleType:
     return load_experiment("islr_table")
 
 
+@pytest.mark.slow
 def test_experiment_keeps_the_contract(
     experiment: ModuleType, coarse_digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,7 @@ def experiment() -> ModuleType:
     return load_experiment("rebasin")
 
 
+@pytest.mark.slow
 def test_experiment_trains_matches_draws_and_states(
     experiment: ModuleType, coarse_digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

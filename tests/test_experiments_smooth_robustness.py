@@ -55,6 +55,7 @@ def test_digits_are_taken_at_equal_distances(experiment: ModuleType) -> None:
     np.testing.assert_array_equal(few.y, [0, 3, 6])
 
 
+@pytest.mark.slow
 def test_a_kind_is_trained_at_its_best_rate_and_attacked(
     experiment: ModuleType, coarse_digits: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,6 +42,7 @@ def test_zero_tanh_networks_move_nothing_but_their_output_biases(experiment: Mod
     assert not found.diverged.any()
 
 
+@pytest.mark.slow
 def test_sigmoid_networks_from_zero_train_as_one_unit(experiment: ModuleType, digits: Dataset, tmp_path: Path) -> None:
     def body(seeds: int, _quick: bool, out: Path) -> Any:
         return experiment.settle(digits, ("sigmoid",), seeds, 20, out)

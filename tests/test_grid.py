@@ -236,15 +236,15 @@ def test_deformations_are_swept(tmp_path):
     x, y = rng.integers(0, 256, (24, 8, 8), dtype=np.uint8), np.arange(24) % 2
     np.savez(tmp_path / "images.npz", x=x, y=y)
     options = ["--data", f"npz:{tmp_path / 'images.npz'}", "--widths", "64", "3", "2", "--batch-size", "8"]
-    options += ["--epochs", "1", "--seeds", "2", "--crop", "0.9", "--over", "rotation", "0", "90"]
-    main(["sweep", *options, "--over", "crop", "0.5", "1", "--out", str(tmp_path / "run")])
+    options += ["--epochs", "1", "--seeds", "2", "--rotation", "9", "--over", "rotation", "0", "90"]
+    main(["sweep", *options, "--out", str(tmp_path / "run")])
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    losses = {tuple(group["setting"].values()): group["train_loss"]["mean"] for group in summary["settings"]}
-    assert len(set(losses.values())) == 4
+    none, much = (group["train_loss"]["mean"] for group in summary["settings"])
+    assert none != much
     dataset = mlpjax.load(f"npz:{tmp_path / 'images.npz'}")
     recipe = mlpjax.Recipe(batch_size=8, epochs=1)
     plain = mlpjax.train_many(mlpjax.MLP((64, 3, 2)), recipe, dataset, range(2))
-    assert losses[0, 1] == pytest.approx(plain.history["train_loss"][:, -1].mean(), rel=1e-5)
+    assert none == pytest.approx(plain.history["train_loss"][:, -1].mean(), rel=1e-5)
 
 
 def test_a_vgg_is_swept_on_images(tmp_path, monkeypatch):

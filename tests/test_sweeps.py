@@ -127,12 +127,13 @@ def test_the_task_may_be_swept(tmp_path: Any) -> None:
         return Checkpoints(tmp_path / name)
 
     grid = {"shift": [0.0, 1.0], "learning_rate": [0.01, 0.1]}
-    found = mlpjax.sweep(MODEL, RECIPE, XOR, [1, 2], grid, task=shifted, store=store)
+    alike = {"chunk": 1}  # one program, however many seeds
+    found = mlpjax.sweep(MODEL, RECIPE, XOR, [1, 2], grid, task=shifted, store=store, **alike)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["shift-0.0", "shift-1.0"]
-    plain = mlpjax.sweep(MODEL, RECIPE, XOR, [1, 2], {"learning_rate": [0.01, 0.1]})
+    plain = mlpjax.sweep(MODEL, RECIPE, XOR, [1, 2], {"learning_rate": [0.01, 0.1]}, **alike)
     same(found.final("train_loss")[0], plain.final("train_loss"))
     assert (found.final("train_loss")[1] != plain.final("train_loss")).all()
-    more = mlpjax.sweep(MODEL, RECIPE, XOR, [1, 2, 3], grid, task=shifted, store=store)
+    more = mlpjax.sweep(MODEL, RECIPE, XOR, [1, 2, 3], grid, task=shifted, store=store, **alike)
     same(more.final("train_loss")[..., :2], found.final("train_loss"))
 
 
