@@ -17,19 +17,17 @@ Expect a factor of several against one network at a time. A peer cannot be beate
 machine's rate, for which see roofline.py.
 """
 
-import importlib
 import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from statistics import median
 from tempfile import TemporaryDirectory
-from types import ModuleType
 from typing import NamedTuple
 
-from common import OPTIMIZERS, WIDTHS, Bench, Report, Row, Workers, run_benchmark, time_training
+from common import OPTIMIZERS, WIDTHS, Bench, Report, Row, Workers, import_peers, run_benchmark, time_training
 
-from mlpjax import MLP, UserError
+from mlpjax import MLP
 from mlpjax.products import PrecisionName
 
 NETWORKS = {
@@ -64,14 +62,6 @@ KINDS: dict[str, tuple[tuple[str, ...], dict[str, float] | None]] = {
 """By name: the beginnings of the peers' names, of which the fastest counts, and what is wanted by optimizer."""
 
 
-def import_peers() -> ModuleType:
-    """The module peers.py, which needs what is to be compared with."""
-    try:
-        return importlib.import_module("peers")
-    except ModuleNotFoundError as error:
-        raise UserError(f"{error.name} is not installed: pip install 'mlpjax[peers]'") from error
-
-
 class Cost(NamedTuple):
     """What one side took."""
 
@@ -97,7 +87,7 @@ def time_peer(
 
 def measure(bench: Bench) -> Report:
     """All rows of this benchmark."""
-    peers = import_peers()
+    peers = import_peers("peers")
     seeds = 8 if bench.options.quick else 64
     skipped = {}
     contestants: dict[tuple[str, str], Callable[[], Cost]] = {}  # by optimizer and name

@@ -1,6 +1,7 @@
 """What the benchmarks share: options, the yardstick, measuring in turn, rows, and the file they are written to."""
 
 import dataclasses
+import importlib
 import json
 import multiprocessing
 import statistics
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import jax
@@ -279,6 +281,18 @@ class Bench:
                 what = ", ".join(name) if isinstance(name, tuple) else name
                 self.console.print(f"{now}: {what}, {seconds:.1f} s; yardstick {after:.0f} GFLOP/s", soft_wrap=True)
         return results
+
+
+def import_peers(name: str) -> ModuleType:
+    """A module beside this one, which needs what is to be compared with.
+
+    Raises:
+        UserError: that is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error.name} is not installed: pip install 'mlpjax[peers]'") from error
 
 
 class Workers:

@@ -19,22 +19,20 @@ Command: python benchmarks/landscape.py    (needs pip install 'mlpjax[peers]')
 Wall time on two cores: about 15 minutes; --quick about 2.
 """
 
-import importlib
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import cache
 from itertools import pairwise
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from common import WIDTHS, Bench, Report, Row, Workers, run_benchmark, timed
+from common import WIDTHS, Bench, Report, Row, Workers, import_peers, run_benchmark, timed
 
 import mlpjax
-from mlpjax import MLP, Recipe, Split, UserError, make_task, mean_loss
+from mlpjax import MLP, Recipe, Split, make_task, mean_loss
 from mlpjax.landscape.curvature import eigenpairs, hessian_product, spectral_density
 from mlpjax.landscape.directions import filter_normalised, stack
 from mlpjax.landscape.loss import make_stages
@@ -51,14 +49,6 @@ EIGSH_TOLERANCE = 1e-3
 PYHESSIAN_TOLERANCE = 1e-3  # its default
 SURFACE_BATCH = 1000
 """Digits at a time for the surface: their activations stay in the cache."""
-
-
-def import_peers() -> ModuleType:
-    """The module landscape_peers.py, which needs what is to be compared with."""
-    try:
-        return importlib.import_module("landscape_peers")
-    except ModuleNotFoundError as error:
-        raise UserError(f"{error.name} is not installed: pip install 'mlpjax[peers]'") from error
 
 
 def all_digits(most: int) -> Split:
@@ -170,7 +160,7 @@ def contest_eigenvalues(
 
 def measure(bench: Bench) -> Report:
     """All rows of this benchmark."""
-    peers = import_peers()
+    peers = import_peers("landscape_peers")
     quick = bench.options.quick
     data = jax.tree.map(jnp.asarray, all_digits(500 if quick else 5000))
     many, probes, probe_steps, points = (2, 2, 20, 7) if quick else (16, 10, 80, 51)

@@ -19,21 +19,20 @@ Command: python benchmarks/notebooks.py    (needs pip install 'mlpjax[peers]')
 Wall time on two cores: about 5 minutes; --quick about a minute.
 """
 
-import importlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import Bench, Report, Row, Timing, Workers, run_benchmark, time_training, timed
+from common import Bench, Report, Row, Timing, Workers, import_peers, run_benchmark, time_training, timed
 from jaxtyping import PyTree
 
 import mlpjax
-from mlpjax import MLP, Dataset, Recipe, Split, Task, UserError, make_task, map_seeds, masked, mean_loss
+from mlpjax import MLP, Dataset, Recipe, Split, Task, make_task, map_seeds, masked, mean_loss
+from mlpjax.data.dataset import without_validation
 from mlpjax.data.generated import make_mnist1d
 from mlpjax.landscape.learning_coefficient import learning_coefficient
 
@@ -45,14 +44,6 @@ WHOLE, SPLIT = "all cores", "a process a core"
 DESCENT, LOTTERY, COEFFICIENT = "double descent", "lottery tickets", "learning coefficient"
 UNITS = {DESCENT: "s per seed-epoch of the curve", LOTTERY: "s per step", COEFFICIENT: "s per step of a chain"}
 ALONE = "mlpjax, one network"
-
-
-def import_peers() -> ModuleType:
-    """The module notebooks_torch.py, which needs what is to be compared with."""
-    try:
-        return importlib.import_module("notebooks_torch")
-    except ModuleNotFoundError as error:
-        raise UserError(f"{error.name} is not installed: pip install 'mlpjax[peers]'") from error
 
 
 class Size(NamedTuple):
@@ -67,13 +58,6 @@ class Size(NamedTuple):
 
 FULL = Size(SHAPES, 16, 10, 200)
 QUICK = Size(SHAPES[-2:], 2, 2, 20)
-
-
-def mnist1d() -> Dataset:
-    """The notebooks' 4,000 examples to train on, and 1,000 to test."""
-    made = make_mnist1d()
-    train = Split(*(np.concatenate(parts) for parts in zip(made.train, made.valid, strict=True)))
-    return Dataset("mnist1d", train, Split(train.x[:0], train.y[:0]), made.test, classes=10)
 
 
 def coarse_digits() -> Split:
@@ -137,9 +121,9 @@ def time_peer(workers: Workers, function: Callable[..., float], *job: Any) -> fl
 
 def measure(bench: Bench) -> Report:
     """All rows of this benchmark."""
-    peers = import_peers()
+    peers = import_peers("notebooks_torch")
     size = QUICK if bench.options.quick else FULL
-    dataset, digits = mnist1d(), coarse_digits()
+    dataset, digits = without_validation(make_mnist1d()), coarse_digits()
     contestants: dict[tuple[str, str], Callable[[], float]] = {}
     compiling: list[float] = []
 

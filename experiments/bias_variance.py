@@ -57,6 +57,7 @@ from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 
 from mlpjax import MLP, Dataset, Moment, Observe, Recipe, Split, UserError, load, progress_bar, sweep
 from mlpjax.claims import MNIST, Claim, run_experiment
+from mlpjax.data.dataset import without_validation
 from mlpjax.data.mnist import load_mnist
 from mlpjax.plumbing.rate import float32_rate, flops_per_example
 from mlpjax.report.figures import BLUE, GREEN, ORANGE, STYLE, VERMILLION, png
@@ -223,10 +224,9 @@ def regression(pool: int, test: int, **size: Any) -> Case:
 
 def digits(name: str, dataset: Dataset, test: int, **size: Any) -> Case:
     """Digits, of which some evenly spread are for testing."""
-    x, y = (np.concatenate(pair) for pair in zip(dataset.train, dataset.valid, strict=True))
     rows = np.linspace(0, len(dataset.test.y) - 1, test).astype(int)
     held = Split(dataset.test.x[rows], dataset.test.y[rows])
-    data = replace(dataset, train=Split(x, y), valid=Split(x[:0], y[:0]), test=held)
+    data = replace(without_validation(dataset), test=held)
     loss = "squared_error" if name == SQUARED else "cross_entropy"
     return Case(name, data, Recipe(loss, learning_rate=0.003, batch_size=50), target=np.eye(10)[held.y], **size)
 

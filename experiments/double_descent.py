@@ -45,9 +45,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from mlpjax import MLP, Dataset, Recipe, Split, Trained, UserError, load, progress_bar, sweep, train_many
+from mlpjax import MLP, Dataset, Recipe, Trained, UserError, load, progress_bar, sweep, train_many
 from mlpjax.claims import Claim, run_experiment
-from mlpjax.data.dataset import with_label_noise
+from mlpjax.data.dataset import with_label_noise, without_validation
 from mlpjax.data.generated import make_mnist1d
 from mlpjax.plumbing.rate import float32_rate, flops_per_example
 from mlpjax.report.figures import BLUE, GREEN, ORANGE, STYLE, VERMILLION, png
@@ -131,12 +131,6 @@ def recipe(epochs: int, eval_every: int) -> Recipe:
 def mnist1d(train: int, test: int, wrong: float) -> Dataset:
     """So many examples of MNIST-1D, none to validate by, with a share of wrong labels in training."""
     return with_label_noise(without_validation(make_mnist1d(train + test, train / (train + test))), wrong)
-
-
-def without_validation(dataset: Dataset) -> Dataset:
-    """The validation examples are trained on, too."""
-    x, y = (np.concatenate(parts) for parts in zip(dataset.train, dataset.valid, strict=True))
-    return replace(dataset, train=Split(x, y), valid=Split(x[:0], y[:0]))
 
 
 def end(trained: Trained) -> Curves:

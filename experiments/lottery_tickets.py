@@ -37,7 +37,6 @@ better than the dense network; twice as many steps change nothing that 8 seeds c
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,6 +65,7 @@ from mlpjax import (
     train_many,
 )
 from mlpjax.claims import Claim, run_experiment
+from mlpjax.data.dataset import without_validation
 from mlpjax.data.generated import make_mnist1d
 from mlpjax.plumbing.rate import float32_rate, flops_per_example
 from mlpjax.report.figures import BLUE, GREEN, STYLE, VERMILLION, png
@@ -155,9 +155,7 @@ def starts(hidden: int, seeds: Sequence[int]) -> PyTree:
 
 def mnist1d() -> Dataset:
     """The notebook's 4,000 examples to train on and 1,000 to test."""
-    whole = make_mnist1d()
-    x, y = (np.concatenate(parts) for parts in zip(whole.train, whole.valid, strict=True))
-    return replace(whole, train=Split(x, y), valid=Split(x[:0], y[:0]))
+    return without_validation(make_mnist1d())
 
 
 def masked_task(model: Functions, recipe: Recipe, train: Split, mask: PyTree) -> Task:

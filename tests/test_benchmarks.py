@@ -160,12 +160,11 @@ def test_a_users_error_is_one_line(
     assert capsys.readouterr().err == "error: --rounds 0: give at least 1\n"
 
 
-def test_without_the_peers_it_says_how_to_install_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    against_peers = importlib.import_module("against_peers")
+def test_without_the_peers_it_says_how_to_install_them(common: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "peers", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(UserError, match=r"torch is not installed: pip install 'mlpjax\[peers\]'"):
-        against_peers.import_peers()
+        common.import_peers("peers")
 
 
 def test_the_fastest_of_each_kind_of_peer_counts() -> None:

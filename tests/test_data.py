@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlpjax.data import LOADERS, Split, load
-from mlpjax.data.dataset import stratified_holdout, with_label_noise
+from mlpjax.data.dataset import stratified_holdout, with_label_noise, without_validation
 from mlpjax.errors import UserError
 
 
@@ -76,3 +76,12 @@ def test_label_noise_is_a_share_of_wrong_labels_and_a_larger_share_contains_a_sm
 def test_label_noise_that_cannot_be_is_refused():
     with pytest.raises(UserError, match=r"label noise 1.5: give a share from 0 to 1"):
         with_label_noise(load("xor", n=4), 1.5)
+
+
+def test_without_validation_all_of_it_is_trained_on_in_order():
+    clean = load("xor", n=4)
+    whole = without_validation(clean)
+    np.testing.assert_array_equal(whole.train.x, [*clean.train.x, *clean.valid.x])
+    np.testing.assert_array_equal(whole.train.y, [*clean.train.y, *clean.valid.y])
+    assert (whole.valid.x.shape, whole.valid.y.shape) == ((0, 2), (0,))
+    assert whole.test is clean.test

@@ -181,6 +181,12 @@ def stratified_holdout(
     return np.flatnonzero(~held), np.flatnonzero(held)
 
 
+def without_validation(dataset: Dataset) -> Dataset:
+    """The data set whose validation examples are trained on, too: they follow the others, and none are left."""
+    x, y = (np.concatenate(parts) for parts in zip(dataset.train, dataset.valid, strict=True))
+    return replace(dataset, train=Split(x, y), valid=Split(x[:0], y[:0]))
+
+
 def with_label_noise(dataset: Dataset, share: float | int, seed: int = 0) -> Dataset:
     """The data set with some wrong labels in training and validation, and the test labels as they are.
 

@@ -2,11 +2,10 @@
 
 from typing import Any, NamedTuple
 
-import jax
+import jax.numpy as jnp
 import matplotlib as mpl
 import numpy as np
 from jaxtyping import Array, Float, Int, Real
-from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
@@ -15,7 +14,7 @@ from mlpjax.findings.finding import Finding, any_finite
 from mlpjax.findings.subject import Subject
 from mlpjax.lift import OnProgress
 from mlpjax.losses import classes_of
-from mlpjax.report.figures import BLUE, GREEN, ORANGE, PURPLE, SKY, STYLE, VERMILLION, png
+from mlpjax.report.figures import BLUE, GREEN, MARKERS, ORANGE, PURPLE, SKY, STYLE, VERMILLION, png
 from mlpjax.report.page import Picture, Table
 from mlpjax.report.tables import counted
 from mlpjax.typing import Variables
@@ -26,7 +25,7 @@ MARGIN = 0.1
 """How far the plane reaches beyond the examples, as a share of their range."""
 SHOWN = 300
 """Test examples in the figure."""
-MARKERS, COLOURS = "os^DvP*X<>pd", (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY)
+COLOURS = BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY
 
 
 class Regions(NamedTuple):
@@ -62,7 +61,7 @@ def find(subject: Subject, on_progress: OnProgress) -> Regions:
 
     own = subject.random.select(subject.finite).variables
     seen = subject.look(
-        "regions", answer, own, jax.numpy.asarray(plane, dataset.train.x.dtype), chunk=8, on_progress=on_progress
+        "regions", answer, own, jnp.asarray(plane, dataset.train.x.dtype), chunk=8, on_progress=on_progress
     )
     votes = np.stack([(seen == label).mean(axis=0) for label in range(dataset.classes or 0)])
     form = (POINTS, POINTS)
@@ -117,7 +116,9 @@ def draw_regions(found: Regions) -> Figure:
     colours = [COLOURS[label % len(COLOURS)] for label in range(len(found.names))]
     limits = {"cmap": ListedColormap(colours), "vmin": -0.5, "vmax": len(colours) - 0.5, "rasterized": True}
     panels[0].pcolormesh(*found.sides, found.median, alpha=0.35, shading="nearest", **limits)
-    _points(panels[0], found, colours)
+    for label, (name, colour) in enumerate(zip(found.names, colours, strict=True)):
+        points, marker = found.test.x[found.test.y == label], MARKERS[label % len(MARKERS)]
+        panels[0].plot(*points.T, marker, color=colour, mec="black", mew=0.5, ms=5, label=f"class {name}")
     panels[0].set(title=f"seed {found.seed}", xlabel="feature 1", ylabel="feature 2")
     panels[0].grid(visible=False)
     if many:
@@ -128,13 +129,6 @@ def draw_regions(found: Regions) -> Figure:
         figure.colorbar(share, ax=panels[1], label="seeds that agree (%)")
     figure.legend(loc="outside upper center", ncols=min(6, len(colours)))
     return figure
-
-
-def _points(axes: Axes, found: Regions, colours: list[str]) -> None:
-    for label, (name, colour) in enumerate(zip(found.names, colours, strict=True)):
-        points = found.test.x[found.test.y == label]
-        marker = MARKERS[label % len(MARKERS)]
-        axes.plot(*points.T, marker, color=colour, mec="black", mew=0.5, ms=5, label=f"class {name}")
 
 
 FINDING = Finding(

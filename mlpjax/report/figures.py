@@ -35,6 +35,8 @@ FIELDS = {"hidden": "units of a hidden layer"}
 """What a field is called on an axis, where that is not its name."""
 GREY = "#777777"
 """Of what others are compared with."""
+MARKERS = "os^DvP*X<>pd"
+"""Of classes."""
 SPLIT_COLOURS = {"train": BLUE, "valid": ORANGE, "test": VERMILLION}
 STYLE: dict[Any, Any] = {
     "font.size": 13.0,
@@ -368,7 +370,7 @@ def sample_sheet(dataset: Dataset) -> Figure:
     if dataset.features == 2:
         figure = Figure(figsize=(6.4, 5.4))
         axes = figure.subplots()
-        for label, marker in zip(classes, "os^DvP*X<>pd", strict=False):
+        for label, marker in zip(classes, MARKERS, strict=False):
             points = x[:2000][y[:2000] == label]
             axes.plot(points[:, 0], points[:, 1], marker, ms=5, alpha=0.6, label=f"class {dataset.class_name(label)}")
         axes.set(xlabel="feature 1", ylabel="feature 2")
