@@ -56,9 +56,9 @@ from mlpjax.stats import mean_band
 WIDTHS = tuple(np.unique(np.geomspace(2, 300, 20, dtype=int)).tolist())
 NARROW, PEAK, WIDEST = 16, 47, 300
 """Of the widths that the notebook has: before the peak with wrong labels, at it, and past it."""
-RIDGES, RIDGE_SEEDS = (3e-4, 1e-3, 3e-3), 8
+RIDGES = (3e-4, 1e-3, 3e-3)
 BATCH, EPOCHS = 100, 500
-WANTED_SECONDS, UNIT_SEEDS = 25, 8
+WANTED_SECONDS = 25
 EXAMPLES, HIDDEN = (500, 1000, 2000, 3000, 4000, 6000, 8000, 12_000), (16, 27, 47)
 """Training examples, and the widths that are trained on them."""
 UNITS, THRESHOLD = (4, 8, 16, 25, 38, 50, 66, 100, 160), 50
@@ -392,8 +392,7 @@ def draw(
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter("{x:,g}")
     errors.legend()
-    seeds, few = plain.error.shape[1], ridged.error.shape[2]
-    figure.suptitle(f"mean over {seeds} seeds ({few} with a ridge and on MNIST), with 95 % intervals")
+    figure.suptitle(f"mean over {plain.error.shape[1]} seeds, with 95 % intervals")
     return figure
 
 
@@ -410,13 +409,12 @@ def settle(digits: Dataset, size: Size, seeds: int, out: Path) -> tuple[list[Cla
     seconds = (time.perf_counter() - begin) / (len(SHARES) * seeds)
     operations = sum(flops_per_example(network(width).widths) for width in size.widths) * size.train * size.epochs
     noisy = data["wrong labels"]
-    ridged = over_widths(noisy, size.widths, size.ridges, min(seeds, RIDGE_SEEDS), size.epochs)
+    ridged = over_widths(noisy, size.widths, size.ridges, seeds, size.epochs)
     epochs = over_epochs(noisy, size.widths[-1], seeds, size.epochs)
     more = mnist1d(size.examples[-1], size.test, SHARES["wrong labels"])
     steps = size.train * size.epochs // BATCH
     examples = over_examples(more, size.hidden, size.examples, seeds, steps)
-    few = min(seeds, UNIT_SEEDS)
-    anew, again = (over_units(digits, size.units, reuse, few, size.epochs) for reuse in (False, True))
+    anew, again = (over_units(digits, size.units, reuse, seeds, size.epochs) for reuse in (False, True))
     below = (np.array(size.units) <= THRESHOLD)[:, None]
     both = Curves(*(np.where(below, narrow, wide) for narrow, wide in zip(again, anew, strict=True)))
     schemes = {ANEW: anew, AGAIN: again, BELOW: both}
