@@ -179,11 +179,13 @@ def activations(out: Path = Path("activations.png")) -> None:
     """Draw every activation function with its derivative.
 
     Args:
-        out: The picture's file.
+        out: The figure's file: .png, .svg or .pdf.
     """
     if not out.parent.is_dir():
         raise UserError(f"--out {out}: there is no folder {out.parent}; make it first")
-    write_output(out, figures.png(figures.activations()))
+    if out.suffix[1:] not in figures.KINDS:
+        raise UserError(f"--out {out}: give a name that ends in .png, .svg or .pdf")
+    write_output(out, figures.saved(figures.activations(), out.suffix[1:]))
     Console().print(f"Written to {out}", soft_wrap=True)
 
 

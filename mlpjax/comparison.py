@@ -13,7 +13,7 @@ from mlpjax.errors import UserError, require_choice
 from mlpjax.plumbing.files import write_output
 from mlpjax.recorded import Recorded, read_runs
 from mlpjax.report.comparison_page import comparison_page, sentence
-from mlpjax.report.tables import counted
+from mlpjax.report.words import counted
 from mlpjax.stats import difference, holm, power, seeds_to_show, summarise
 
 POWER_AT = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)

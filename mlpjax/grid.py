@@ -31,7 +31,7 @@ from mlpjax.plumbing.progress import progress_bar
 from mlpjax.plumbing.runs import Checkpoints, RunFolder, open_run
 from mlpjax.plumbing.terminal import print_table, say_how_to_go_on
 from mlpjax.report.sweep_page import setting_rows, sweep_page
-from mlpjax.report.tables import counted, typed
+from mlpjax.report.words import counted, typed
 from mlpjax.stats import lowest
 from mlpjax.sweeps import Plan, Swept, carry_out, plan
 from mlpjax.train import check_fit
@@ -175,8 +175,8 @@ def run_sweep(config: GridSweep, out: Path, command: Sequence[str], console: Con
                 facts=facts,
                 summary=summary,
             )
-        for name, picture in pictures.items():
-            run.write(f"figures/{name}.png", picture)
+        for name, content in pictures.items():
+            run.write(f"figures/{name}", content)
         run.write("report.html", page.encode())
         run.write_json("summary.json", summary)
     header, rows = setting_rows(summary, ("test",))

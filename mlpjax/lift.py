@@ -40,6 +40,10 @@ OWN_COPIES = 8
 """Copies of its own arrays that a function of one network is taken to work with, where nothing is known of it."""
 
 
+def silent(done: int, total: int) -> None:
+    """Nobody watches the progress."""
+
+
 class Work(NamedTuple):
     """One network's work as pure functions, in periods between which it can be cut.
 
@@ -127,7 +131,7 @@ def run(
     store: Store | None = None,
     identity: Mapping[str, str] | None = None,
     group: Group = ALONE,
-    on_progress: OnProgress = lambda done, total: None,
+    on_progress: OnProgress = silent,
     on_state: OnState = lambda places, periods, state: None,
 ) -> tuple[PyTree, Float[np.ndarray, "members times"]]:
     """Do one network's work for many: part after part, each from start to finish.
@@ -410,7 +414,7 @@ def map_seeds(
     *shared: Any,
     chunk: int | None = None,
     store: Store | None = None,
-    on_progress: OnProgress = lambda done, total: None,
+    on_progress: OnProgress = silent,
 ) -> PyTree:
     """Lift any pure function of one network over many.
 

@@ -13,7 +13,7 @@ from jaxtyping import AbstractArray, Array, Bool, Float, Int, PyTree
 from mlpjax.data import Dataset, Split, require_usable
 from mlpjax.errors import UserError, require_choice
 from mlpjax.keys import Keys, make_keys
-from mlpjax.lift import Cost, OnProgress, Store, Work, default_chunk, run, tree_bytes
+from mlpjax.lift import Cost, OnProgress, Store, Work, default_chunk, run, silent, tree_bytes
 from mlpjax.models import Model
 from mlpjax.plumbing.devices import free_memory
 from mlpjax.plumbing.identity import describe
@@ -294,7 +294,7 @@ def train_many(
     chunk: int | None = None,
     store: Store | None = None,
     group: Group = ALONE,
-    on_progress: OnProgress = lambda done, total: None,
+    on_progress: OnProgress = silent,
     on_history: OnHistory | None = None,
 ) -> Trained:
     """Train one network from every seed.

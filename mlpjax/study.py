@@ -23,10 +23,11 @@ from mlpjax.plumbing.processes import ALONE, Group
 from mlpjax.plumbing.progress import progress_bar
 from mlpjax.plumbing.runs import RunFolder, open_run
 from mlpjax.plumbing.terminal import print_table, say_how_to_go_on
-from mlpjax.report.figures import png, sample_sheet
+from mlpjax.report.figures import sample_sheet
 from mlpjax.report.page import Picture
 from mlpjax.report.study_page import study_page
-from mlpjax.report.tables import SUMMARY_HEADER, counted, summary_rows
+from mlpjax.report.tables import SUMMARY_HEADER, summary_rows
+from mlpjax.report.words import counted
 from mlpjax.seeds import Trained, train_many
 from mlpjax.trackers import TrackerName, tracking
 from mlpjax.train import check_fit
@@ -95,20 +96,20 @@ def run_study(
             run.write_json("classes.json", dict(enumerate(dataset.class_names)))
         samples = None
         if dataset.classes is not None:
-            sheet = png(sample_sheet(dataset))
+            sheet = sample_sheet(dataset)
             samples = Picture("samples", "Samples", sheet, "Training examples of every class.", "Training examples")
-            run.write("figures/samples.png", sheet)
+            run.write("figures/samples.png", samples.png)
             console.print(f"Samples of it: {out / 'figures/samples.png'}\n", soft_wrap=True)
         trained = _train(study, dataset, run, console, processes, trackers)
         subject = Subject(
             study.model,
             study.recipe,
             dataset,
-            trained,
-            study.freeze,
-            study.make_task,
-            study.grid,
-            run.path / "checkpoints" / "findings",
+            **trained,
+            freeze=study.freeze,
+            make_task=study.make_task,
+            grid=study.grid,
+            folder=run.path / "checkpoints" / "findings",
         )
         found = findings.find(subject, partial(progress_bar, console=console), study.landscape)
         summary = _summarise(trained) | findings.summarise(found)
@@ -131,8 +132,8 @@ def run_study(
                 sections=findings.sections(found, opening=False),
                 tiles=findings.tiles(found),
             )
-        for name, picture in pictures.items():
-            run.write(f"figures/{name}.png", picture)
+        for name, content in pictures.items():
+            run.write(f"figures/{name}", content)
         run.write("report.html", page.encode())
         run.write_json("summary.json", summary)
     _print_summary(console, f"{study.model.name}, {counted(study.seeds, 'seed')} on {dataset.name}", summary)

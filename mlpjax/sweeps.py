@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int, PyTree, Shaped
 
 from mlpjax.data import Dataset
 from mlpjax.errors import UserError, require_choice
-from mlpjax.lift import OnProgress, Store, tree_bytes
+from mlpjax.lift import OnProgress, Store, silent, tree_bytes
 from mlpjax.models import Model
 from mlpjax.plumbing.identity import describe
 from mlpjax.recipe import Recipe
@@ -160,7 +160,7 @@ def sweep(
     start: PyTree = None,
     freeze: Freeze = (),
     store: Callable[[str], Store] | None = None,
-    on_progress: OnProgress = lambda done, total: None,
+    on_progress: OnProgress = silent,
     **options: Any,
 ) -> Swept:
     """Train networks at every setting of some fields, from the same seeds at each.
@@ -210,7 +210,7 @@ def carry_out(
     start: PyTree = None,
     freeze: Freeze = (),
     store: Callable[[str], Store] | None = None,
-    on_progress: OnProgress = lambda done, total: None,
+    on_progress: OnProgress = silent,
     **options: Any,
 ) -> Swept:
     """Train what is planned; the arguments, the result and the errors are those of `sweep`."""

@@ -105,7 +105,14 @@ def test_version_and_activations(capsys, tmp_path):
     assert printed.out.startswith("mlpjax ")
     main(["activations", "--out", str(tmp_path / "table.png")])
     assert (tmp_path / "table.png").read_bytes().startswith(b"\x89PNG")
-    for place, said in (("no/table.png", "make it first"), (".", "cannot be written")):
+    main(["activations", "--out", str(tmp_path / "table.svg")])
+    assert "<svg" in (tmp_path / "table.svg").read_text()
+    (tmp_path / "folder.pdf").mkdir()
+    for place, said in (
+        ("no/table.png", "make it first"),
+        ("folder.pdf", "cannot be written"),
+        ("table.gif", "ends in .png, .svg or .pdf"),
+    ):
         code, printed = run(["activations", "--out", str(tmp_path / place)], capsys)
         assert code == 2
         assert said in printed.err

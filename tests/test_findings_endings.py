@@ -38,7 +38,7 @@ def test_a_single_output_answers_as_its_loss_does(subject, silent, tmp_path, mon
         model=MLP((2, 1)),
         recipe=Recipe(loss=loss, batch_size=None, epochs=1),
         dataset=Dataset("two", split, split, split, classes=2),
-        groups={"random": Trained(np.arange(3), params, history)},
+        random=Trained(np.arange(3), params, history),
         folder=tmp_path,
     )
     assert FINDING.find(two, silent).disagreement == pytest.approx(2 / 3)

@@ -14,7 +14,7 @@ from mlpjax.findings.faults import FINDING
 def test_where_nothing_is_wrong_a_line_says_so(subject, silent):
     learnt = {"train_accuracy": np.full((3, 4), 0.99), "test_accuracy": np.full((3, 4), 0.95)}
     trained = subject.random._replace(history=subject.random.history | learnt)
-    well = dataclasses.replace(subject, groups={"random": trained})
+    well = dataclasses.replace(subject, random=trained)
     found = FINDING.find(well, silent)
     assert FINDING.summarise(found) == {}
     assert FINDING.show(found) == []
@@ -51,7 +51,7 @@ def test_faults_are_told_with_their_seeds_causes_first(subject, silent):
     loss[1, 2:] = 1e6
     trained = subject.random._replace(history=subject.random.history | {"train_loss": loss})
     data = leaking(subject.dataset)
-    found = FINDING.find(dataclasses.replace(subject, groups={"random": trained}, dataset=data), silent)
+    found = FINDING.find(dataclasses.replace(subject, random=trained, dataset=data), silent)
     assert [*found.seeds][:2] == [Fault.LEAK, Fault.RATE]
     assert [*found.seeds[Fault.LEAK]] == [3, 4, 5]
     assert [*found.seeds[Fault.RATE]] == [4]

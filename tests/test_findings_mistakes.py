@@ -24,7 +24,7 @@ def test_the_hardest_examples_come_first(subject, silent, tmp_path):
         model=MLP((4, 3)),
         recipe=Recipe(batch_size=None, epochs=1),
         dataset=Dataset("three", split, split, split, classes=3),
-        groups={"random": Trained(np.arange(3), params, history)},
+        random=Trained(np.arange(3), params, history),
         folder=tmp_path,
     )
     found = FINDING.find(three, silent)

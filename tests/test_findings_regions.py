@@ -23,7 +23,7 @@ def three(subject, tmp_path, kernels):
         model=MLP((2, 2)),
         recipe=Recipe(batch_size=None, epochs=1),
         dataset=Dataset("square", SPLIT, SPLIT, SPLIT, classes=2),
-        groups={"random": Trained(np.arange(len(kernels)), params, history)},
+        random=Trained(np.arange(len(kernels)), params, history),
         folder=tmp_path,
     )
 

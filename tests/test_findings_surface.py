@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from conftest import labelled, labels, texts
 
-from mlpjax.findings.surface import FINDING, Surface, draw_profiles, draw_surface, verdict
+from mlpjax.findings.surface import FINDING, Surface, draw_profiles, draw_surface, draw_surface_3d, verdict
 from mlpjax.landscape.loss_surface import Health
 from mlpjax.task import mean_loss
 
@@ -69,7 +69,7 @@ FAIR = Surface(
 def test_the_verdict_says_what_is_wrong_and_what_to_do(changes, said):
     found = FAIR._replace(health=FAIR.health._replace(**changes))
     assert verdict(found).startswith(said)
-    assert FINDING.show(found)[1].title == f"Is that plane a fair picture? {verdict(found)}"
+    assert FINDING.show(found)[2].title == f"Is that plane a fair picture? {verdict(found)}"
 
 
 @pytest.mark.parametrize("loss", [BOWL, BOWL - 1, 0 * BOWL, 0 * BOWL + 2.3, np.where(BOWL > 2, np.inf, BOWL)])
@@ -84,6 +84,25 @@ def test_the_surface_spans_the_loss_and_marks_the_centre(loss):
     low, high = axes.collections[0].get_clim()
     assert low <= finite.min()
     assert finite.max() <= high
+
+
+@pytest.mark.parametrize("loss", [BOWL, BOWL - 1, 0 * BOWL, 0 * BOWL + 2.3, np.where(BOWL > 2, np.inf, BOWL)])
+def test_the_surface_in_three_dimensions_is_as_high_as_the_loss(loss):
+    figure = draw_surface_3d(STEPS, STEPS[:15], loss)
+    labelled(figure)
+    texts(figure)
+    (axes,) = figure.axes
+    finite = loss[np.isfinite(loss)]
+    heights = np.log10(finite) if finite.min() > 0 else finite
+    low, high = axes.get_zlim()
+    assert low <= heights.min()
+    assert heights.max() <= high
+    corners = np.isfinite(loss)
+    whole = corners[1:, 1:] & corners[:-1, 1:] & corners[1:, :-1] & corners[:-1, :-1]
+    drawn = (axes.collections[0].get_facecolor()[:, 3] > 0).sum()
+    assert whole.sum() <= drawn <= corners[:-1, :-1].sum()
+    wanted = "0.01" if finite.min() > 0 else None
+    assert wanted is None or axes.zaxis.get_major_formatter()(-2, 0) == wanted
 
 
 def test_levels_are_even_in_log_loss():

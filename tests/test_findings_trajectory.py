@@ -15,8 +15,8 @@ STEPS = np.linspace(-1, 1, 11)
 
 def other(subject, tmp_path, model, recipe, **changes):
     """Other networks on the same data."""
-    groups = {"random": train_many(model, recipe, subject.dataset, [0])}
-    changes = {"model": model, "recipe": recipe, "groups": groups, "freeze": (), "folder": tmp_path} | changes
+    random = train_many(model, recipe, subject.dataset, [0])
+    changes = {"model": model, "recipe": recipe, "random": random, "freeze": (), "folder": tmp_path} | changes
     return dataclasses.replace(subject, **changes)
 
 

@@ -31,7 +31,8 @@ def finished(tmp_path_factory):
 
 def test_the_folder_holds_every_figure_of_every_setting(finished):
     names = {path.relative_to(finished).as_posix() for path in finished.rglob("*")}
-    assert {"config.json", "sweep.parquet", "summary.json", "report.html", "figures/sweep.png"} <= names
+    assert {"config.json", "sweep.parquet", "summary.json", "report.html"} <= names
+    assert {f"figures/sweep.{kind}" for kind in ("png", "svg", "pdf")} <= names
     assert {f"checkpoints/widths-tuple-2-{width}-2/networks" for width in (2, 4, 8)} <= names
     config = json.loads((finished / "config.json").read_text())["config"]
     assert config["over"] == [["hidden", "2", "4", "8"]]

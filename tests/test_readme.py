@@ -48,6 +48,10 @@ def test_python_of_the_readme_runs(tmp_path, monkeypatch):
     assert names["curvature"].shape == (8,)
     assert (names["curvature"] > 0).all()
     assert names["accuracy"] > 0.9
+    wrong = (names["answers"].argmax(axis=2) != names["dataset"].test.y).mean(axis=1)
+    np.testing.assert_allclose(100 * wrong, names["test_error"], atol=1e-4)
+    assert (tmp_path / "regions.pdf").read_bytes().startswith(b"%PDF-")
+    assert "<svg" in (tmp_path / "surface.svg").read_text()
     assert names["of_the_mean"] > 0.85
     assert names["convolutional"].stats["batch_stats"].keys() == {"BatchNorm_0"}
     assert (names["top_3_accuracy"] > 0.5).all()

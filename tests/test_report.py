@@ -13,7 +13,7 @@ from mlpjax.activations import ACTIVATIONS
 from mlpjax.data import Dataset, Split
 from mlpjax.report import figures
 from mlpjax.report.explore import Drawing, Panel, Series
-from mlpjax.report.page import Picture, Section, Table, Tile, render
+from mlpjax.report.page import Picture, Section, Table, Tile, picture_files, render
 from mlpjax.stats import wilson_ci
 
 RNG = np.random.default_rng(0)
@@ -174,7 +174,7 @@ def test_figures_leave_the_style_of_others_alone() -> None:
     assert Figure().subplots().xaxis.label.get_fontsize() == before
 
 
-PNG = figures.png(Figure(figsize=(1, 1)))
+BLANK = Figure(figsize=(1, 1))
 EVIL = "<script>alert(1)</script> & \"'"
 
 
@@ -211,7 +211,7 @@ def page(text: str) -> str:
     table = Table(text, [text, text], [[text, text]], text)
     bare = Table(text, [], [[text, text]])
     series = Series(text, "C0", np.arange(2), np.ones((1, 2)), [(3,)])
-    picture = Picture(text, text, PNG, text, text, Drawing([Panel(text, text, [series])]))
+    picture = Picture(text, text, BLANK, text, text, Drawing([Panel(text, text, [series])]))
     sections = [Section(text, f"{text}\n\n{text}", [table, picture, bare]), Section(text, "", [])]
     return render(text, text, [Tile(text, text, text), Tile(text, text)], sections)
 
@@ -235,8 +235,17 @@ def test_page_fetches_nothing() -> None:
     assert all(source.startswith(("data:image/png;base64,", "#section-")) for source in sources)
 
 
+def test_a_picture_has_a_file_of_each_kind() -> None:
+    picture = Picture("blank", "", BLANK, "", "")
+    files = picture_files([picture, Table("", (), [])])
+    assert [*files] == ["blank.png", "blank.svg", "blank.pdf"]
+    png, svg, pdf = files.values()
+    assert (png, b"<svg" in svg, pdf[:5]) == (figures.png(BLANK), True, b"%PDF-")
+    assert files == picture_files([Picture("blank", "", Figure(figsize=(1, 1)), "", "")])
+
+
 def test_a_page_of_pictures_alone_has_no_script() -> None:
-    assert Tags(render("", "", [], [Section("", "", [Picture("", "", PNG, "", "")])])).scripts == []
+    assert Tags(render("", "", [], [Section("", "", [Picture("", "", BLANK, "", "")])])).scripts == []
 
 
 def test_navigation_leads_to_each_section() -> None:

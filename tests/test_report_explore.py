@@ -7,6 +7,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from mlpjax.report.explore import POINTS, SEEDS, SIDE, Drawing, Histogram, Panel, Series, Surface
 from mlpjax.report.page import Picture, Section, render
@@ -93,7 +94,9 @@ document.title = turning.toDataURL() === before ? "still" : "turned";
 
 def test_the_script_singles_out_one_seed_in_all_figures_and_turns_the_surface(browser, tmp_path):
     drawings = [Drawing([PANEL], whole=True), Drawing([HISTOGRAM], whole=True), Drawing([SURFACE])]
-    pictures = [Picture(str(place), "", b"", "", "alt", drawing) for place, drawing in enumerate(drawings)]
+    pictures = [
+        Picture(str(place), "", Figure(figsize=(1, 1)), "", "alt", drawing) for place, drawing in enumerate(drawings)
+    ]
     (tmp_path / "page.html").write_text(render("", "", [], [Section("", "", pictures)]).replace("</body>", CHOOSE))
     command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
     command += ["--virtual-time-budget=1000", "--dump-dom", (tmp_path / "page.html").as_uri()]

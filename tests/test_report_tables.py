@@ -3,7 +3,8 @@
 import numpy as np
 
 from mlpjax.report.page import Tile
-from mlpjax.report.tables import SUMMARY_HEADER, counted, error_tile, mean_tile, share_tile, summary_rows
+from mlpjax.report.tables import SUMMARY_HEADER, error_tile, mean_tile, share_tile, summary_rows
+from mlpjax.report.words import counted
 from mlpjax.stats import summarise, wilson_ci
 
 VALUES = summarise(np.array([1.0, 2.0, 3.0, 4.0]))

@@ -65,8 +65,8 @@ def test_a_run_is_the_folder_that_others_rely_on(finished):
         f"95 % interval, {end}" for end in ("low", "high")
     }
     training = ("samples", "learning_curves", "final_loss", "hidden_units", "regions")
-    landscape = ("surface", "profiles", "trajectory", "spectra", "barriers")
-    names = {f"{name}.png" for name in training + landscape}
+    landscape = ("surface_3d", "surface", "profiles", "trajectory", "spectra", "barriers")
+    names = {f"{name}.{kind}" for name in training + landscape for kind in ("png", "svg", "pdf")}
     assert {path.name for path in (finished / "figures").iterdir()} == names
 
 
@@ -87,7 +87,7 @@ def test_the_report_is_one_file_that_needs_no_other(finished):
     sources = re.findall(r'(?:src|href)="([^"]{0,20})', page)
     assert sources
     assert all(source.startswith(("data:image/png", "#")) for source in sources)
-    assert page.count("<img") == 10  # there is no gallery where the data are no images
+    assert page.count("<img") == 11  # there is no gallery where the data are no images
     for title in (
         "Loss surface around seed",
         "Training trajectory of seed",

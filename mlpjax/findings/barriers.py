@@ -18,12 +18,13 @@ from mlpjax.landscape.matching import match
 from mlpjax.landscape.mode_connectivity import barrier, line
 from mlpjax.landscape.running_statistics import recomputed_loss
 from mlpjax.landscape.symmetries import act
-from mlpjax.lift import OnProgress
+from mlpjax.lift import OnProgress, silent
 from mlpjax.models import MLP
 from mlpjax.report.explore import Drawing, Panel, Series
-from mlpjax.report.figures import BLUE, STYLE, VERMILLION, png
+from mlpjax.report.figures import BLUE, STYLE, VERMILLION
 from mlpjax.report.page import Picture, Table, Tile
-from mlpjax.report.tables import SUMMARY_HEADER, counted, mean_tile, summary_row
+from mlpjax.report.tables import SUMMARY_HEADER, mean_tile, summary_row
+from mlpjax.report.words import counted
 from mlpjax.task import mean_loss
 from mlpjax.typing import Variables
 
@@ -75,7 +76,7 @@ class Barriers(NamedTuple):
     """Of every kind in `KINDS` that there is."""
 
 
-def find(subject: Subject, on_progress: OnProgress) -> Barriers:
+def find(subject: Subject, on_progress: OnProgress = silent) -> Barriers:
     """The barriers between the first and the second network, the third and the fourth, and so on."""
     model, task, batch = subject.model, subject.task, subject.batch(len(subject.train.y))
     t = jnp.linspace(0.0, 1.0, POINTS)
@@ -143,7 +144,7 @@ def show(found: Barriers) -> list[Table | Picture]:
         Picture(
             "barriers",
             "Linear mode connectivity: the loss on the line from one seed to another",
-            png(draw_barriers(panel)),
+            draw_barriers(panel),
             f"Median and central 95 % of {_pairs(found)}, no seed in two of them: {meanings}.",
             "Loss on the line between two networks" + ", before and after matching" * ("after" in found.lines),
             Drawing([panel], whole=True),

@@ -16,9 +16,9 @@ from mlpjax.findings.finding import LANDSCAPE, Finding
 from mlpjax.findings.subject import Subject
 from mlpjax.landscape.curvature import Eigenpairs, Spectrum, eigenpairs, hessian_product, spectral_density
 from mlpjax.landscape.loss import whole_loss
-from mlpjax.lift import OnProgress
+from mlpjax.lift import OnProgress, silent
 from mlpjax.report.explore import Drawing, Panel, Series
-from mlpjax.report.figures import BLUE, STYLE, VERMILLION, png
+from mlpjax.report.figures import BLUE, STYLE, VERMILLION
 from mlpjax.report.page import Picture, Table
 from mlpjax.report.tables import SUMMARY_HEADER, summary_row
 from mlpjax.task import mean_loss
@@ -76,7 +76,7 @@ def find_extremes(subject: Subject, on_progress: OnProgress) -> Extremes:
     return Extremes(seeds, loss, gradient_norm, pairs.values, pairs.residuals)
 
 
-def find(subject: Subject, on_progress: OnProgress) -> Curvature:
+def find(subject: Subject, on_progress: OnProgress = silent) -> Curvature:
     """The extreme eigenvalues of every network that did not diverge, and the spectral density of the median one."""
     task, batch = subject.task, subject.batch(len(subject.train.y))
 
@@ -123,7 +123,7 @@ def show(found: Curvature) -> list[Table | Picture]:
         Picture(
             "spectra",
             "Hessian spectrum at the end of training",
-            png(figure),
+            figure,
             f"Left: the largest eigenvalues of the training loss's Hessian for {len(values):,} networks, each with its "
             "residual ||Hv - lambda v|| as a bar, where that can be seen. Right: all eigenvalues of one network, by "
             "stochastic Lanczos quadrature.",

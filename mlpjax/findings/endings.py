@@ -14,11 +14,12 @@ from mlpjax.findings.subject import Subject
 from mlpjax.landscape.catalogue import Entry, catalogue
 from mlpjax.landscape.minima import Certificate, Kind, classify, count_kinds, in_float64, polish
 from mlpjax.landscape.symmetries import canonical
-from mlpjax.lift import OnProgress
+from mlpjax.lift import OnProgress, silent
 from mlpjax.losses import classes_of
 from mlpjax.models import MLP
 from mlpjax.report.page import Picture, Table, Tile
-from mlpjax.report.tables import counted, number, share_tile
+from mlpjax.report.tables import share_tile
+from mlpjax.report.words import counted, number
 from mlpjax.stats import wilson_ci
 from mlpjax.task import mean_loss
 from mlpjax.typing import Params, Variables
@@ -64,7 +65,7 @@ class Endings(NamedTuple):
     """Mean over pairs of networks of the share of examples that they put into different classes; None in regression."""
 
 
-def find(subject: Subject, on_progress: OnProgress) -> Endings:
+def find(subject: Subject, on_progress: OnProgress = silent) -> Endings:
     """Where the networks that did not diverge ended, and which of them ended at the same place up to symmetry.
 
     Small networks are polished in float64 and certified by their whole spectrum. Large ones are taken as they are: with

@@ -9,9 +9,9 @@ from mlpjax.data.check import check
 from mlpjax.diagnosis import Diagnosis, Fault, Signs, chance_of, check_before, diagnose, make_signs
 from mlpjax.findings.finding import Finding
 from mlpjax.findings.subject import Subject
-from mlpjax.lift import OnProgress
+from mlpjax.lift import OnProgress, silent
 from mlpjax.report.page import Picture, Table
-from mlpjax.report.tables import counted
+from mlpjax.report.words import counted
 from mlpjax.seeds import make_members
 
 EXAMPLES = 200
@@ -27,7 +27,7 @@ class Faults(NamedTuple):
     """How many were examined."""
 
 
-def find(subject: Subject, on_progress: OnProgress) -> Faults:
+def find(subject: Subject, on_progress: OnProgress = silent) -> Faults:
     """Diagnose every network with a random start; what diverged is diagnosed, too."""
     task, trained = subject.task, subject.random
     signs = make_signs(subject.model, subject.recipe, task)

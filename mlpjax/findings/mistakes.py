@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from mlpjax.data import Split
 from mlpjax.findings.finding import Finding, any_finite
 from mlpjax.findings.subject import Subject, in_batches
-from mlpjax.lift import OnProgress
+from mlpjax.lift import OnProgress, silent
 from mlpjax.losses import classes_of, correct
-from mlpjax.report.figures import STYLE, pictures, png
+from mlpjax.report.figures import STYLE, pictures
 from mlpjax.report.page import Picture, Table
 from mlpjax.typing import Variables
 
@@ -39,7 +39,7 @@ class Mistakes(NamedTuple):
     """What the classes are called."""
 
 
-def find(subject: Subject, on_progress: OnProgress) -> Mistakes:
+def find(subject: Subject, on_progress: OnProgress = silent) -> Mistakes:
     """The test examples that the networks get wrong, the hardest first.
 
     Hardest is what most networks get wrong, and among equals what costs the highest mean loss.
@@ -80,7 +80,7 @@ def show(found: Mistakes) -> list[Table | Picture]:
         Picture(
             "mistakes",
             "The test images that most networks get wrong",
-            png(draw_mistakes(found.images, true, predicted, found.share[shown])),
+            draw_mistakes(found.images, true, predicted, found.share[shown]),
             f"t: true class, p: what most of them see instead. {len(found.rows):,} of {found.of:,} test images are "
             f"wrong for at least one seed, {np.count_nonzero(found.share == 1):,} for all.",
             "A gallery of misclassified images",

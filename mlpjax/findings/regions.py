@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from mlpjax.data import Split
 from mlpjax.findings.finding import Finding, any_finite
 from mlpjax.findings.subject import Subject
-from mlpjax.lift import OnProgress
+from mlpjax.lift import OnProgress, silent
 from mlpjax.losses import classes_of
-from mlpjax.report.figures import BLUE, GREEN, MARKERS, ORANGE, PURPLE, SKY, STYLE, VERMILLION, png
+from mlpjax.report.figures import BLUE, GREEN, MARKERS, ORANGE, PURPLE, SKY, STYLE, VERMILLION
 from mlpjax.report.page import Picture, Table
-from mlpjax.report.tables import counted
+from mlpjax.report.words import counted
 from mlpjax.typing import Variables
 
 POINTS = 101
@@ -48,7 +48,7 @@ class Regions(NamedTuple):
     """What the classes are called."""
 
 
-def find(subject: Subject, on_progress: OnProgress) -> Regions:
+def find(subject: Subject, on_progress: OnProgress = silent) -> Regions:
     """The class that every network sees at each point of a grid around all examples."""
     task, loss, dataset = subject.task, subject.recipe.loss, subject.dataset
     x = np.concatenate([dataset.train.x, dataset.test.x]).astype(float)
@@ -93,7 +93,7 @@ def show(found: Regions) -> list[Table | Picture]:
         Picture(
             "regions",
             "Decision regions",
-            png(draw_regions(found)),
+            draw_regions(found),
             f"Colours are the classes that a network sees, points are test examples.{among}{agreement}",
             "Decision regions in the plane of both features",
         )

@@ -1,6 +1,6 @@
 """What findings look at, and what they share."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,12 +14,12 @@ from jaxtyping import Array, Float, Int, PyTree
 from mlpjax.data import Dataset, Split
 from mlpjax.landscape.loss import make_stages
 from mlpjax.landscape.loss_surface import points_at_once, slice_loss, slice_stages
-from mlpjax.lift import OnProgress, map_seeds
+from mlpjax.lift import OnProgress, map_seeds, silent
 from mlpjax.models import MLP
 from mlpjax.plumbing.runs import Checkpoints
 from mlpjax.recipe import Recipe
 from mlpjax.seeds import Forward, MakeTask, Trained, forward_cost
-from mlpjax.task import MeanLoss, Task
+from mlpjax.task import MeanLoss, Task, make_task
 from mlpjax.typing import Variables
 from mlpjax.vgg import VGG
 
@@ -35,31 +35,28 @@ MEMORY = 2**29
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A study's trained networks, and how they came to be."""
+    """Trained networks, and how they came to be."""
 
     model: MLP | VGG
     recipe: Recipe
     dataset: Dataset
-    groups: Mapping[str, Trained]
-    """The networks that started at `random`, and perhaps those that started at `zero`."""
-    freeze: Collection[str]
+    random: Trained
+    """The networks that started at random, with their curves."""
+    zero: Trained | None = None
+    """Others, that started with all parameters zero."""
+    freeze: Collection[str] = ()
     """Names of the keys that all networks shared."""
-    make_task: MakeTask
+    make_task: MakeTask = make_task
     """Made the task that they were trained on."""
-    grid: int
+    grid: int = 25
     """Points along each side of a loss surface, an odd number."""
-    folder: Path
+    folder: Path | None = None
     """Where looks at the landscape are kept, so that none is done twice."""
 
     @cached_property
     def task(self) -> Task:
         """What one of the networks learnt."""
         return self.make_task(self.model, self.recipe, self.dataset.train)
-
-    @property
-    def random(self) -> Trained:
-        """The networks that started at random."""
-        return self.groups["random"]
 
     @cached_property
     def finite(self) -> Int[np.ndarray, " networks"]:
@@ -102,9 +99,9 @@ class Subject:
         """One of the networks with a random start, on the device."""
         return jax.tree.map(lambda leaf: jnp.asarray(leaf[place]), self.random.variables)
 
-    def store(self, name: str) -> Checkpoints:
-        """Where the results of one function are kept."""
-        return Checkpoints(self.folder / name)
+    def store(self, name: str) -> Checkpoints | None:
+        """Where the results of one function are kept, if anywhere."""
+        return None if self.folder is None else Checkpoints(self.folder / name)
 
     def look(
         self,
@@ -113,7 +110,7 @@ class Subject:
         own: PyTree,
         *shared: Any,
         chunk: int,
-        on_progress: OnProgress = lambda done, total: None,
+        on_progress: OnProgress = silent,
     ) -> PyTree:
         """`map_seeds`, with the results kept under `name`.
 
@@ -129,7 +126,7 @@ class Subject:
         function: Callable[..., Any],
         own: PyTree,
         *shared: Any,
-        on_progress: OnProgress = lambda done, total: None,
+        on_progress: OnProgress = silent,
     ) -> PyTree:
         """The same for one network, without the axis of networks."""
         alone = jax.tree.map(lambda leaf: leaf[None], own)

@@ -14,11 +14,11 @@ from mlpjax.findings.finding import LANDSCAPE, Finding
 from mlpjax.findings.subject import BATCH, Subject, loss_on_plane
 from mlpjax.landscape.directions import filter_normalised, stack
 from mlpjax.landscape.loss_surface import Health, health
-from mlpjax.lift import OnProgress
+from mlpjax.lift import OnProgress, silent
 from mlpjax.report import explore
-from mlpjax.report.figures import BLUE, STYLE, VERMILLION, contours, png
+from mlpjax.report.figures import BLUE, STYLE, VERMILLION, contours, relief
 from mlpjax.report.page import Picture, Table
-from mlpjax.report.tables import number
+from mlpjax.report.words import number
 from mlpjax.stats import quantile_band
 from mlpjax.task import mean_loss
 from mlpjax.typing import Variables
@@ -51,7 +51,7 @@ class Surface(NamedTuple):
     """Whether the network has running statistics, which are its own wherever the loss is shown."""
 
 
-def find(subject: Subject, on_progress: OnProgress) -> Surface:
+def find(subject: Subject, on_progress: OnProgress = silent) -> Surface:
     """Training loss on a filter-normalised plane through the median network (by final test loss), from -1 to 1."""
     model, task, batch = subject.model, subject.task, subject.batch(BATCH) or BATCH
 
@@ -125,14 +125,13 @@ def show(found: Surface) -> list[Table | Picture]:
     own = np.stack([found.loss[:, middle], found.loss[middle, :]])
     return [
         Picture(
-            "surface",
+            "surface_3d",
             f"Loss surface around seed {found.seed}, the median seed",
-            png(draw_surface(found.steps, found.steps, found.loss.T)),
-            "Training loss on a plane through the network, along two random directions in which every neuron's "
-            "weights are scaled to the length they have in the network (Li et al. 2018); biases stay"
-            + ", and so do batch norm's factors, shifts and statistics" * found.has_stats
-            + f". The cosine between the two directions is {checked.cosines[0, 1]:.3f}.",
-            "Contours of the training loss around a trained network",
+            draw_surface_3d(found.steps, found.steps, found.loss.T),
+            "Height and colour are the training loss"
+            + ", on a log scale" * bool(np.nanmin(np.where(np.isfinite(found.loss), found.loss, np.nan)) > 0)
+            + "; the network is in the middle.",
+            "The training loss around a trained network as a surface",
             explore.Drawing(
                 [
                     explore.Surface(
@@ -143,13 +142,24 @@ def show(found: Surface) -> list[Table | Picture]:
                         found.loss,
                         np.array([[0, 0, found.loss[middle, middle]]]),
                     )
-                ]
+                ],
+                whole=True,
             ),
+        ),
+        Picture(
+            "surface",
+            "The same from above",
+            draw_surface(found.steps, found.steps, found.loss.T),
+            "Training loss on a plane through the network, along two random directions in which every neuron's "
+            "weights are scaled to the length they have in the network (Li et al. 2018); biases stay"
+            + ", and so do batch norm's factors, shifts and statistics" * found.has_stats
+            + f". The cosine between the two directions is {checked.cosines[0, 1]:.3f}.",
+            "Contours of the training loss around a trained network",
         ),
         Picture(
             "profiles",
             f"Is that plane a fair picture? {verdict(found)}",
-            png(draw_profiles(found.steps, own, np.asarray(checked.profiles), np.asarray(checked.curvature))),
+            draw_profiles(found.steps, own, np.asarray(checked.profiles), np.asarray(checked.curvature)),
             f"Cuts through the middle of the plane, beside those along {len(checked.profiles)} other random "
             "directions. Dotted: what the curvature in the middle foretells.",
             "Loss along random directions with a band",
@@ -189,6 +199,29 @@ def draw_surface(
     axes.plot(0, 0, "*", color=VERMILLION, mec="white", ms=18, label="the trained network")
     axes.set(xlabel="filter-normalised direction 1", ylabel="filter-normalised direction 2")
     axes.legend(frameon=True, framealpha=0.85, loc="upper right")
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def draw_surface_3d(
+    alphas: Real[np.ndarray, " alphas"],
+    betas: Real[np.ndarray, " betas"],
+    loss: Real[np.ndarray, "betas alphas"],
+) -> Figure:
+    """The same in three dimensions, as `draw_surface` shows it from above.
+
+    Args:
+        alphas: steps along the first direction, increasing.
+        betas: steps along the second direction, increasing.
+        loss: at each pair of steps; where it is not finite there is a hole.
+
+    Returns:
+        One panel.
+    """
+    figure = Figure(figsize=(8.4, 6.8))
+    axes = figure.add_subplot(projection="3d")
+    relief(axes, alphas, betas, loss)
+    axes.set(xlabel="filter-normalised direction 1", ylabel="filter-normalised direction 2")
     return figure
 
 

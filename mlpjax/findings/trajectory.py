@@ -15,11 +15,11 @@ from mlpjax.findings.subject import BATCH, Subject, loss_on_plane
 from mlpjax.landscape.directions import Components, pca
 from mlpjax.landscape.running_statistics import recomputed_loss
 from mlpjax.landscape.trajectory import Track, random_walk_shares, track
-from mlpjax.lift import OnProgress, tree_bytes
+from mlpjax.lift import OnProgress, silent, tree_bytes
 from mlpjax.report.explore import Drawing, Surface
-from mlpjax.report.figures import BLUE, STYLE, VERMILLION, contours, png
+from mlpjax.report.figures import BLUE, STYLE, VERMILLION, contours
 from mlpjax.report.page import Picture, Table
-from mlpjax.report.tables import number
+from mlpjax.report.words import number
 from mlpjax.seeds import train_many
 from mlpjax.task import mean_loss
 from mlpjax.typing import Params
@@ -51,7 +51,7 @@ class Trajectory(NamedTuple):
     """Whether the networks have running statistics, which are then taken anew wherever there is a loss."""
 
 
-def find(subject: Subject, on_progress: OnProgress) -> Trajectory | None:
+def find(subject: Subject, on_progress: OnProgress = silent) -> Trajectory | None:
     """Train the median network (by final test loss) once more, and draw its trajectory.
 
     Returns:
@@ -126,7 +126,7 @@ def show(found: Trajectory) -> list[Table | Picture]:
         Picture(
             "trajectory",
             f"Training trajectory of seed {found.seed}",
-            png(draw_trajectory(found.epochs, coordinates, found.steps, found.loss, own, drawn)),
+            draw_trajectory(found.epochs, coordinates, found.steps, found.loss, own, drawn),
             "The network trained once more from the same seed, on the plane of the two largest principal components of "
             "its trajectory, through its end. Right: the loss of the network itself, and that of the point of the "
             "plane where it is drawn. Where the two differ, the plane misleads: most at epoch "

@@ -16,9 +16,9 @@ from mlpjax.findings.subject import Subject
 from mlpjax.history import summarise_group
 from mlpjax.landscape.symmetries import distinct_units
 from mlpjax.landscape.symmetry_breaking import Ranks, ranks, zero_gradients
-from mlpjax.lift import OnProgress
+from mlpjax.lift import OnProgress, silent
 from mlpjax.models import MLP
-from mlpjax.report.figures import STYLE, png
+from mlpjax.report.figures import STYLE
 from mlpjax.report.page import Picture, Table, Tile
 from mlpjax.report.tables import SUMMARY_HEADER, error_tile, summary_rows
 from mlpjax.task import mean_loss
@@ -55,9 +55,9 @@ class SymmetryBreaking(NamedTuple):
     image_shape: tuple[int, ...] | None
 
 
-def find(subject: Subject, on_progress: OnProgress) -> SymmetryBreaking:
+def find(subject: Subject, on_progress: OnProgress = silent) -> SymmetryBreaking:
     """Count the different hidden units of every network, and the ranks of its hidden layers, where it is an MLP."""
-    model, controls, has_median = subject.model, subject.groups.get("zero"), any_finite(subject)
+    model, controls, has_median = subject.model, subject.zero, any_finite(subject)
     units, gradients, kernels = {}, {}, {}
     if isinstance(model, MLP):
         gradients = _zero_gradients(model, subject, on_progress)
@@ -85,7 +85,9 @@ def _units(model: MLP, subject: Subject, on_progress: OnProgress) -> dict[str, U
         return distinct_units(params), ranks(model, params, task.prepare(split.x))
 
     units = {}
-    for name, group in subject.groups.items():
+    for name, group in (("random", subject.random), ("zero", subject.zero)):
+        if group is None:
+            continue
         distinct, found = subject.look(
             f"units-{name}", look, group.params, subject.train, chunk=1, on_progress=on_progress
         )
@@ -137,7 +139,7 @@ def show(found: SymmetryBreaking) -> list[Table | Picture]:
             Picture(
                 "hidden_units",
                 "Weights into the first hidden layer",
-                png(figure),
+                figure,
                 f"Random start (seed {found.seed}) against all-zero start.",
                 "Weights of hidden units, random against all-zero start",
             )

@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mlpjax.recorded import Recorded
-from mlpjax.report.figures import BLUE, SPLIT_COLOURS, STYLE, png
+from mlpjax.report.figures import BLUE, SPLIT_COLOURS, STYLE
 from mlpjax.report.page import Picture, Section, Table, Tile, render
-from mlpjax.report.tables import METRICS, SPLITS, interval, number
+from mlpjax.report.words import METRICS, SPLITS, interval, number
 from mlpjax.stats import mean_ci
 
 HEADER = (
@@ -47,7 +47,7 @@ def comparison_page(found: Mapping[str, Any], runs: Sequence[Recorded], command:
     seeds = Picture(
         "runs",
         f"{told} of every seed",
-        png(runs_figure(found, runs)),
+        runs_figure(found, runs),
         "Left: every seed, and the mean with its 95 % interval. Right: how far each run is above the baseline, with "
         "its 95 % interval.",
         f"{told} over seeds for each run, and differences with intervals",
@@ -60,7 +60,7 @@ def comparison_page(found: Mapping[str, Any], runs: Sequence[Recorded], command:
         power = Picture(
             "power",
             "Power",
-            png(power_figure(found)),
+            power_figure(found),
             "The chance that a true difference of the size in the legend shows (p at most 5 %, two-sided) against the "
             "number of seeds of each run, with the spread that was measured. Point: as many seeds as there are.",
             "Power against the number of seeds",

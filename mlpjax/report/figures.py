@@ -14,12 +14,13 @@ from jaxtyping import Float, Real
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
+from mpl_toolkits.mplot3d import Axes3D  # type: ignore[import-untyped]
 
 from mlpjax.activations import ACTIVATIONS
 from mlpjax.data import Dataset
 from mlpjax.history import error_metric
 from mlpjax.report.explore import Panel, Series
-from mlpjax.report.tables import METRICS, typed
+from mlpjax.report.words import METRICS, typed
 from mlpjax.stats import quantile_band, summarise, wilson_ci
 
 # Okabe and Ito, Color Universal Design (2008): told apart by colour-blind readers too.
@@ -38,6 +39,8 @@ GREY = "#777777"
 MARKERS = "os^DvP*X<>pd"
 """Of classes."""
 SPLIT_COLOURS = {"train": BLUE, "valid": ORANGE, "test": VERMILLION}
+KINDS = ("png", "svg", "pdf")
+"""Of files that figures are saved as."""
 STYLE: dict[Any, Any] = {
     "font.size": 13.0,
     "axes.titlesize": 14.0,
@@ -63,8 +66,23 @@ def png(figure: Figure) -> bytes:
     Returns:
         The bytes of the file.
     """
+    return saved(figure, "png")
+
+
+def saved(figure: Figure, kind: str) -> bytes:
+    """The figure as a file of any kind of `KINDS`; the same figure has the same bytes.
+
+    Args:
+        figure: of this module or any other.
+        kind: of the file; lines and letters of svg and pdf stay such, for print and for drawing programs.
+
+    Returns:
+        The bytes of the file.
+    """
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
+    dateless = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+    with mpl.rc_context({"svg.hashsalt": "mlpjax"}):
+        figure.savefig(buffer, format=kind, dpi=150, metadata=dateless)
     return buffer.getvalue()
 
 
@@ -323,6 +341,35 @@ def contours(
     axes.figure.colorbar(filled, ax=axes, label="loss", ticks=levels[::4], format="%.3g").minorticks_off()
     axes.grid(False)
     axes.locator_params(nbins=5)
+
+
+def relief(
+    axes: Axes3D,
+    alphas: Real[np.ndarray, " alphas"],
+    betas: Real[np.ndarray, " betas"],
+    loss: Real[np.ndarray, "betas alphas"],
+) -> None:
+    """Draw a loss as a surface over a plane, on a log scale where all of it is above 0.
+
+    Args:
+        axes: what to draw on, in three dimensions.
+        alphas: along the first axis, increasing.
+        betas: along the second axis, increasing.
+        loss: at each pair; where it is not finite there is a hole.
+    """
+    visible = np.where(np.isfinite(loss), loss, np.nan)
+    logarithmic = bool(np.nanmin(visible) > 0)
+    height = np.log10(visible) if logarithmic else visible
+    norm = Normalize(np.nanmin(height), np.nanmax(height))
+    colours = mpl.colormaps["viridis"](norm(height))
+    axes.plot_surface(*np.meshgrid(alphas, betas), height, facecolors=colours, shade=False, linewidth=0.2)
+    axes.set_zlabel("loss")
+    axes.locator_params(nbins=5)
+    for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
+        axis.labelpad = 10  # or labels stand on those of the ticks
+    axes.set_box_aspect(None, zoom=0.85)  # or they are cut off
+    if logarithmic:
+        axes.zaxis.set_major_formatter(lambda z, _: f"{10**z:.2g}")
 
 
 def draw_shares(

@@ -1,12 +1,15 @@
 """The report as one HTML file that opens anywhere: figures inside, nothing fetched, a script it can do without."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import jinja2
+from matplotlib.figure import Figure
 
 from mlpjax.report.explore import Drawing
+from mlpjax.report.figures import KINDS, png, saved
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("mlpjax", "report"),
@@ -50,14 +53,14 @@ class Table:
     note: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Picture:
     """A figure with its caption.
 
     Args:
-        name: of its file in the run's folder, without the ending.
+        name: of its files in the run's folder, without the ending.
         title: what the figure shows.
-        png: the bytes of the file (`figures.png`).
+        figure: of matplotlib.
         caption: how to read it: axes, intervals, number of seeds.
         alt: what it shows, for those who cannot see it.
         drawing: what the page's script draws of it; None: the picture is all.
@@ -65,10 +68,15 @@ class Picture:
 
     name: str
     title: str
-    png: bytes
+    figure: Figure
     caption: str
     alt: str
     drawing: Drawing | None = None
+
+    @cached_property
+    def png(self) -> bytes:
+        """As the page shows it."""
+        return png(self.figure)
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,16 @@ class Section:
     title: str
     text: str
     items: Sequence[Table | Picture]
+
+
+def picture_files(items: Iterable[Table | Picture]) -> dict[str, bytes]:
+    """Every picture as PNG, SVG and PDF, by the name of the file."""
+    return {
+        f"{item.name}.{kind}": item.png if kind == "png" else saved(item.figure, kind)
+        for item in items
+        if isinstance(item, Picture)
+        for kind in KINDS
+    }
 
 
 def render(title: str, subtitle: str, tiles: Sequence[Tile], sections: Sequence[Section]) -> str:

@@ -10,8 +10,9 @@ from jaxtyping import Float
 from mlpjax.data import Dataset
 from mlpjax.report import figures
 from mlpjax.report.explore import Drawing, Histogram
-from mlpjax.report.page import Picture, Section, Table, Tile, render
-from mlpjax.report.tables import SUMMARY_HEADER, counted, error_tile, origin, share_tile, summary_rows
+from mlpjax.report.page import Picture, Section, Table, Tile, picture_files, render
+from mlpjax.report.tables import SUMMARY_HEADER, error_tile, origin, share_tile, summary_rows
+from mlpjax.report.words import counted
 from mlpjax.stats import summarise
 
 
@@ -47,7 +48,7 @@ def study_page(
         tiles: its key figures.
 
     Returns:
-        The HTML page, and its pictures as PNG by name.
+        The HTML page, and the files of its pictures.
     """
     sections = [
         *opening,
@@ -64,8 +65,7 @@ def study_page(
         [*_tiles(summary), *tiles],
         [section for section in sections if section.items or section.text.strip()],
     )
-    pictures = {item.name: item.png for section in sections for item in section.items if isinstance(item, Picture)}
-    return page, pictures
+    return page, picture_files(item for section in sections for item in section.items)
 
 
 def _results(
@@ -96,7 +96,7 @@ def _results(
         Picture(
             "learning_curves",
             "Learning curves",
-            figures.png(figures.learning_curves(curves)),
+            figures.learning_curves(curves),
             f"Median over {seeds}, and the band that holds the central 95 % of them. Dashed: the networks that "
             "started with all parameters zero.",
             "Loss and error against epochs, with a band over seeds",
@@ -105,7 +105,7 @@ def _results(
         Picture(
             "final_loss",
             "Final loss over seeds",
-            figures.png(figures.final_distribution(finals)),
+            figures.final_distribution(finals),
             f"The final loss of {seeds}; the line is the mean and the grey band its 95 % interval.",
             "Histograms of the final losses over seeds",
             Drawing(histograms, whole=True),

@@ -6,8 +6,9 @@ from typing import Any
 from mlpjax.data import Dataset
 from mlpjax.history import error_metric
 from mlpjax.report import figures
-from mlpjax.report.page import Picture, Section, Table, Tile, render
-from mlpjax.report.tables import METRICS, SPLITS, counted, interval, number, origin, typed
+from mlpjax.report.page import Picture, Section, Table, Tile, picture_files, render
+from mlpjax.report.tables import origin
+from mlpjax.report.words import METRICS, SPLITS, counted, interval, number, typed
 
 
 def sweep_page(
@@ -30,7 +31,7 @@ def sweep_page(
         summary: as in `summary.json`.
 
     Returns:
-        The HTML page, and its pictures as PNG by name.
+        The HTML page, and the files of its pictures.
     """
     groups, seeds = summary["settings"], summary["seeds"]
     *others, last = (field.replace("_", " ") for field in summary["over"])
@@ -41,11 +42,11 @@ def sweep_page(
         note += " Networks that diverged are left out of the figures."
     results: list[Table | Picture] = [Table("Every setting", header, rows, note)]
     if any(group["test_loss"] for group in groups):
-        picture = figures.png(figures.sweep_curves(summary["over"], groups))
+        figure = figures.sweep_curves(summary["over"], groups)
         ends = "half the length" if others else "the ends"
         over = f"the mean over {counted(seeds, 'seed')}, and {ends} of its 95 % interval"
         caption = f"What networks reached in the end: {over}."
-        results.insert(0, Picture("sweep", f"Test {_metric(summary)} against {fields}", picture, caption, caption))
+        results.insert(0, Picture("sweep", f"Test {_metric(summary)} against {fields}", figure, caption, caption))
     sections = [
         Section("Results", _best_text(summary), results),
         Section("Analysis of variance", "", _variation(summary)),
@@ -58,7 +59,7 @@ def sweep_page(
         _tiles(summary),
         [section for section in sections if section.items or section.text.strip()],
     )
-    return page, {item.name: item.png for item in results if isinstance(item, Picture)}
+    return page, picture_files(results)
 
 
 def setting_rows(summary: Mapping[str, Any], splits: Sequence[str]) -> tuple[list[str], list[list[str]]]:

@@ -1,37 +1,14 @@
 """Figures over seeds as the text of tables and tiles."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from mlpjax.history import error_metric
 from mlpjax.report.page import Table, Tile
+from mlpjax.report.words import METRICS, SPLITS, counted, interval, number
 from mlpjax.stats import wilson_ci
 
 SUMMARY_HEADER = ("", "mean", "95 % interval", "sd", "min", "median", "max")
-SPLITS = {"train": "train", "valid": "validation", "test": "test"}
-"""In words."""
-METRICS = {"loss": "loss", "error": "error (%)", "rmse": "RMSE", "r2": "R²"}
-"""In words, with their unit."""
-
-
-def counted(count: int, noun: str) -> str:
-    """How many there are, in words: "1 seed", "1,000 seeds"."""
-    return f"{count:,} {noun}{'s' * (count != 1)}"
-
-
-def typed(value: Any) -> str:
-    """A value of a field as the command line reads it: several numbers are joined by hyphens."""
-    return "-".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
-
-def number(value: float | None) -> str:
-    """A number as text, to four digits; nothing for None."""
-    return "" if value is None else f"{value:.4g}"
-
-
-def interval(ends: Sequence[float] | None) -> str:
-    """An interval as text; nothing for None."""
-    return "" if ends is None else f"{ends[0]:.4g} to {ends[1]:.4g}"
 
 
 def summary_row(label: str, figure: Mapping[str, Any]) -> tuple[str, ...]:
