@@ -49,6 +49,9 @@ class Configuration:
     chunk: int | None = None
     """Networks trained side by side on each core or device; None: as many as its cache holds. It changes the speed, not
     the figures."""
+    memory_budget: float | None = None
+    """Bytes that the examples may take on a device (4e9): where there are more of them, they are read a minibatch at a
+    time. None: no limit. It changes the speed, not the figures."""
     model: MLP | VGG = dataclasses.field(default_factory=MLP)
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
     deformation: Deformation = dataclasses.field(default_factory=Deformation)

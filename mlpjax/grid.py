@@ -231,6 +231,7 @@ def _train(config: GridSweep, planned: Plan, run: RunFolder, console: Console) -
             on_history=forecast.on_history,
             freeze=config.freeze,
             chunk=config.chunk,
+            memory_budget=config.memory_budget,
         )
 
 

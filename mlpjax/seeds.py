@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast, get_args, get_type_hints
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import AbstractArray, Array, Bool, Float, Int, PyTree
 
 from mlpjax.data import Dataset, Split, require_usable
+from mlpjax.data.streamed import Streamed
 from mlpjax.errors import UserError, require_choice
 from mlpjax.keys import Keys, make_keys
 from mlpjax.lift import Cost, OnProgress, Store, Work, default_chunk, run, silent, tree_bytes
@@ -292,6 +293,7 @@ def train_many(
     stop: Stop | None = None,
     snapshots: Sequence[int] = (),
     chunk: int | None = None,
+    memory_budget: float | int | None = None,
     store: Store | None = None,
     group: Group = ALONE,
     on_progress: OnProgress = silent,
@@ -317,6 +319,9 @@ def train_many(
         stop: asked after every epoch whether a network's training is over.
         snapshots: epochs after which the parameters are kept; 0 is the start.
         chunk: how many networks side by side on each device; None: `default_chunk`.
+        memory_budget: bytes that the examples may take on a device, above 0. Where all splits together take more,
+            they stay on the host, and are read a minibatch at a time, the next while one is trained on; the figures
+            are the same. None: no limit.
         store: keeps results as they come; what it has is not trained again, and seeds that it has not are added.
         group: the processes that share the networks among them; several need a store that all of them see.
         on_progress: told what is done and what there is to do, in periods of one network, about once a second.
@@ -383,7 +388,7 @@ def train_many(
         if on_history:
             on_history(places, {n: np.asarray(v)[: len(places), : periods + 1] for n, v in now.history.items()})
 
-    data = Splits(dataset.train, dataset.valid, dataset.test)
+    data = _within(memory_budget, Splits(dataset.train, dataset.valid, dataset.test), recipe)
     first, own_recipe = task_of(jax.tree.map(lambda leaf: leaf[0], members._replace(sweep={})))
     check_fit(model, own_recipe, first, dataset)
     if chunk is None:
@@ -419,6 +424,21 @@ def train_many(
         stopped_at,
         recipe.eval_every,
     )
+
+
+def _within(memory_budget: float | int | None, data: Splits, recipe: Recipe) -> Splits:
+    """The splits, streamed where they would take more than so many bytes."""
+    if memory_budget is None:
+        return data
+    if not memory_budget > 0:
+        raise UserError(f"memory_budget {memory_budget:g}: give a number of bytes above 0")
+    if sum(split.x.nbytes for split in data) <= memory_budget:
+        return data
+    if recipe.batch_size is None:
+        raise UserError("batch_size None: the examples do not fit memory_budget all at once; give a number")
+    if recipe.sample_size is not None:
+        raise UserError(f"sample_size {recipe.sample_size}: cannot be drawn of examples that do not fit memory_budget")
+    return Splits(*(split._replace(x=cast(Array, Streamed(np.asarray(split.x)))) for split in data))
 
 
 def _begin(start: PyTree, networks: int) -> PyTree:

@@ -167,6 +167,7 @@ def _train(
             task=study.make_task,
             stop=exploded,
             chunk=study.chunk,
+            memory_budget=study.memory_budget,
             store=run.checkpoints(),
             group=processes,
             on_progress=on_progress,

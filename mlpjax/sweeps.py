@@ -182,7 +182,7 @@ def sweep(
         store: makes the store of one program from a name that no other has (`lambda name: Checkpoints(folder / name)`);
             other seeds and other numbers are added to it.
         on_progress: told what is done and what there is to do, in periods of one network.
-        options: what else `train_many` takes: `observe`, `stop`, `snapshots`, `chunk`, `group`.
+        options: what else `train_many` takes: `observe`, `stop`, `snapshots`, `chunk`, `memory_budget`, `group`.
 
     Returns:
         The grid of settings, each with every seed.

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, Int, Key, PyTree, UInt8
 
 from mlpjax.data import Split
+from mlpjax.data.streamed import Streamed, block
 from mlpjax.errors import UserError
 from mlpjax.keys import Keys
 from mlpjax.losses import Loss, correct, lasso, loss_of, ridge
@@ -248,7 +249,7 @@ def masked(task: Task, mask: PyTree) -> Task:
     )
 
 
-def evaluation_batch(x: Examples) -> int:
+def evaluation_batch(x: Examples | Streamed) -> int:
     """How many of these examples are evaluated at a time."""
     return max(1, min(EVALUATION_BATCH, EVALUATION_FEATURES // max(1, math.prod(x.shape[1:]))))
 
@@ -272,13 +273,17 @@ def evaluate(task: Task, variables: Variables, split: Split) -> dict[str, Float[
         return jax.tree.map(lambda leaf: jnp.sum(leaf.astype(jnp.float32), axis=0), values)
 
     examples, size = split.y.shape[0], evaluation_batch(split.x)
+
+    def totals_from(start: Int[Array, ""] | int, count: int) -> dict[str, Any]:
+        return totals(Split(block(split.x, start, count), block(split.y, start, count)))
+
     whole = examples - examples % size
     parts = []
     if whole:
-        batches = Split(*(leaf[:whole].reshape(-1, size, *leaf.shape[1:]) for leaf in split))
-        parts.append(jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), jax.lax.map(totals, batches)))
+        sums = jax.lax.map(lambda start: totals_from(start, size), jnp.arange(0, whole, size))
+        parts.append(jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), sums))
     if whole < examples:
-        parts.append(totals(Split(*(jnp.asarray(leaf[whole:]) for leaf in split))))
+        parts.append(totals_from(whole, examples - whole))
     means = jax.tree.map(lambda *sums: sum(sums[1:], sums[0]) / examples, *parts)
     figures = {name: metric.of_means(means[name]) for name, metric in task.metrics.items()}
     lost = ~jnp.isfinite(means["loss"])

@@ -13,6 +13,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from mlpjax.data import Dataset, Split
+from mlpjax.data.streamed import take
 from mlpjax.errors import UserError
 from mlpjax.hashing import permutation
 from mlpjax.keys import Keys, make_keys
@@ -342,9 +343,9 @@ def make_train(
         return row
 
     def own_sample(keys: Keys, data: Splits) -> Splits:
-        data = jax.tree.map(jnp.asarray, data)
         if recipe.sample_size is None:
             return data
+        data = jax.tree.map(jnp.asarray, data)
         rows = sampled_rows(keys, data.train.y.shape[0], recipe.sample_size)
         return data._replace(train=Split(data.train.x[rows], data.train.y[rows]))
 
@@ -369,7 +370,8 @@ def make_train(
 
     def start(keys: Keys, data: Splits, begin: TrainState | None = None) -> Training:
         data = own_sample(keys, data)
-        state = init_state(task, recipe, keys.init, data.train.x) if begin is None else begin
+        x = data.train.x
+        state = init_state(task, recipe, keys.init, jnp.zeros((1, *x.shape[1:]), x.dtype)) if begin is None else begin
         row = record(state, data, jnp.float32(jnp.nan))
         history = {name: jnp.full(recipe.evaluations + 1, jnp.nan).at[0].set(value) for name, value in row.items()}
         _, due = times(data)
@@ -384,21 +386,20 @@ def make_train(
         keys: Keys, data: Splits, training: Training, done: Int[Array, ""] | int, until: Int[Array, ""] | int
     ) -> Training:
         data = own_sample(keys, data)
-        x, y = map(jnp.asarray, data.train)
-        examples, shape = len(y), x.shape[1:]
-        x = x.reshape(examples, -1)  # gathered in one piece
+        x, y = data.train.x, jnp.asarray(data.train.y)
+        examples = len(y)
         batch_size = recipe.batch_size
         each, due = times(data)
         within = {name: steps for name, steps in due.items() if (steps % each).any()}
         after = {name: steps for name, steps in due.items() if name not in within}
         train_step = make_train_step(task, recipe, first_step + each * recipe.epochs)
 
-        def batch_of(x: Array, y: Array, weight: Array) -> Batch:
-            return Batch(task.prepare(x.reshape(len(x), *shape)), y, weight)
+        def batch_of(x: Examples, y: Array, weight: Array) -> Batch:
+            return Batch(task.prepare(x), y, weight)
 
-        def minibatch(training: Training, xs: tuple[Array, Array, Array]) -> tuple[Training, Array]:
-            rows, weight, step = xs
-            batch = batch_of(x[rows], y[rows], weight)
+        def minibatch(training: Training, xs: tuple[Array, Array, Array, Array]) -> tuple[Training, Array]:
+            rows, following, weight, step = xs
+            batch = batch_of(take(x, rows, following), y[rows], weight)
             state, metrics = train_step(training.state, batch, keys.at(training.state.step))
             training = training._replace(state=state)
             return look(training, data, within, step + 1, (step + 1) // each), metrics.grad_norm
@@ -409,8 +410,9 @@ def make_train(
                 state, metrics = train_step(training.state, batch, keys.at(training.state.step))
                 return training._replace(state=state), metrics.grad_norm
             key = jax.random.fold_in(keys.order, training.state.step)
-            order = epoch_order(key, examples, batch_size)
-            training, norms = jax.lax.scan(minibatch, training, (*order, epoch * each + jnp.arange(each)))
+            rows, weight = epoch_order(key, examples, batch_size)
+            steps = epoch * each + jnp.arange(each)
+            training, norms = jax.lax.scan(minibatch, training, (rows, jnp.roll(rows, -1, axis=0), weight, steps))
             return training, jnp.mean(norms)
 
         def one_epoch(epoch: Int[Array, ""], training: Training) -> tuple[Training, Float[Array, ""]]:

@@ -70,6 +70,12 @@ def test_a_run_is_the_folder_that_others_rely_on(finished):
     assert {path.name for path in (finished / "figures").iterdir()} == names
 
 
+def test_examples_that_are_streamed_give_the_same_figures(finished, tmp_path):
+    main([*SMALL, "--epochs", "4", "--out", str(tmp_path), "--no-landscape", "--memory-budget", "1e3"])
+    whole, streamed = (pd.read_parquet(run / "metrics.parquet") for run in (finished, tmp_path))
+    pd.testing.assert_frame_equal(*(frame[frame["metric"] != "seconds"] for frame in (whole, streamed)))
+
+
 def test_units_of_the_all_zero_controls_stay_identical(finished):
     summary = json.loads((finished / "summary.json").read_text())
     assert summary["controls"]["seeds"] == 2

@@ -9,6 +9,7 @@ from jaxtyping import Int
 
 from mlpjax.data.dataset import Dataset, Split
 from mlpjax.errors import UserError
+from mlpjax.plumbing.identity import row_digests
 
 IMBALANCE_NOTED = 2.0
 
@@ -96,9 +97,9 @@ def check(dataset: Dataset) -> Facts:
             nothing after that: its arrays must not have changed.
 
     Returns:
-        The facts. A note is made of rows that stand in train and in another split as well (compared byte by
-        byte, labels apart), of classes with no rows in a split, and of training classes more than twice as
-        common as others.
+        The facts. A note is made of rows that stand in train and in another split as well (compared by a
+        hash of their bytes, labels apart), of classes with no rows in a split, and of training classes more than
+        twice as common as others.
 
     Raises:
         UserError: what `require_usable` refuses.
@@ -114,9 +115,9 @@ def _facts(dataset: Dataset) -> Facts:
     counts: dict[str, Int[np.ndarray, classes]] = {}
     if dataset.classes is not None:
         counts = {p: np.bincount(s.y, minlength=dataset.classes) for p, s in splits.items() if len(s.y)}
-    seen = {row.tobytes() for row in dataset.train.x}
+    seen = {row.tobytes() for row in row_digests(dataset.train.x)}
     repeated = {
-        part: sum(row.tobytes() in seen for row in split.x)
+        part: sum(row.tobytes() in seen for row in row_digests(split.x))
         for part, split in splits.items()
         if part != "train" and len(split.y)
     }

@@ -1,12 +1,14 @@
 """What a data set is: three splits of examples and targets, kept as NumPy arrays on the host."""
 
 import math
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from jaxtyping import Array, Float32, Int, Int32, UInt8
+from jaxtyping import Array, Float32, Int, Int32, Shaped, UInt8
 from numpy.typing import ArrayLike
 
 from mlpjax.data.classes import number_classes
@@ -14,6 +16,8 @@ from mlpjax.errors import UserError
 
 HELD_OUT = 0.15
 """Share of the rows that validate, and that test, where nothing else is said."""
+COPIED = 1024
+"""Rows that are copied at a time."""
 Part: TypeAlias = "tuple[ArrayLike, ArrayLike] | float | int"
 """(x, y) of a split, or the share of the training rows that it gets."""
 
@@ -138,7 +142,7 @@ class Dataset:
 
 
 def _examples(where: str, x: ArrayLike) -> np.ndarray:
-    values = np.asarray(x)
+    values = np.asanyarray(x)
     if values.dtype.kind not in "biuf":
         raise UserError(f"{where}: x holds {values.dtype}; give numbers")
     return values if values.dtype == np.uint8 else values.astype(np.float32)
@@ -146,13 +150,31 @@ def _examples(where: str, x: ArrayLike) -> np.ndarray:
 
 def _hold_out(split: Split, shares: Mapping[str, float | int], seed: int) -> dict[str, Split]:
     """One part after the other, each drawn from what the last one left; what is left in the end trains."""
-    x, y = map(np.asarray, split)
+    x, y = map(np.asanyarray, split)
     labels = y if y.ndim == 1 else np.zeros(len(y), np.int32)
     rows = {"train": np.arange(len(y))}
     for part, share in shares.items():
         kept, held = stratified_holdout(labels[rows["train"]], round(share * len(y)), seed)
         rows |= {part: rows["train"][held], "train": rows["train"][kept]}
-    return {part: Split(x[chosen], y[chosen]) for part, chosen in rows.items()}
+    return {part: Split(some_rows(x, chosen), y[chosen]) for part, chosen in rows.items()}
+
+
+def some_rows(x: Shaped[np.ndarray, "n *features"], rows: Int[np.ndarray, " k"]) -> Shaped[np.ndarray, "k *features"]:
+    """Some examples. What is mapped from a file stays on the disk, in a file that is gone with the array.
+
+    Args:
+        x: examples.
+        rows: which, in rising order.
+    """
+    if not isinstance(x, np.memmap) or not len(rows):
+        return x[rows]
+    if rows[-1] - rows[0] == len(rows) - 1:
+        return x[rows[0] : rows[-1] + 1]
+    with tempfile.TemporaryFile(dir=Path(str(x.filename)).parent) as file:
+        chosen = np.memmap(file, x.dtype, "w+", shape=(len(rows), *x.shape[1:]))
+    for start in range(0, len(rows), COPIED):
+        chosen[start : start + COPIED] = x[rows[start : start + COPIED]]
+    return chosen
 
 
 def stratified_holdout(

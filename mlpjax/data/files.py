@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mlpjax.data.dataset import HELD_OUT, Dataset
+from mlpjax.data.dataset import HELD_OUT, Dataset, some_rows
 from mlpjax.data.entries import Entries, entries_in
 from mlpjax.data.images import read_images
 from mlpjax.errors import UserError
@@ -152,8 +152,8 @@ def decode_labelled(
     part_of = np.array([images[row].part for row in found.kept])
     pairs = {}
     for part in dict.fromkeys(part_of.tolist()):
-        rows = slice(None) if (part_of == part).all() else part_of == part  # a slice of all copies nothing
-        pairs[part] = found.pixels[rows], labels[rows]
+        rows = np.flatnonzero(part_of == part)
+        pairs[part] = some_rows(found.pixels, rows), labels[rows]
     notes = some("cannot be used and left out", [f"{name} {reason}" for name, reason in found.bad.items()])
     if len(found.sizes) > 1:
         notes.append(f"sizes differed before they were made one: {_counts(found.sizes)}")

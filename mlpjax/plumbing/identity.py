@@ -110,7 +110,9 @@ def _hash(text: str) -> str:
 def digest(tree: PyTree) -> str:
     """The content of all arrays of a tree, their names, types and shapes, in 16 hexadecimal digits."""
     found = hashlib.sha256()
-    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+    # What is no leaf to JAX, as examples that stay on the host, but has the content of an array.
+    leaves = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda node: hasattr(node, "__array__"))[0]
+    for path, leaf in leaves:
         array = np.ascontiguousarray(_plain(leaf))
         found.update(f"{jax.tree_util.keystr(path)} {array.dtype}{array.shape}".encode())
         found.update(array.reshape(-1).view(np.uint8).data)
