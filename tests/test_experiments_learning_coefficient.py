@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import labelled, load_experiment
 
-from mlpjax import Split, load
+from mlpjax import Split, load, make_task, mean_loss
 from mlpjax.claims import run_experiment
 
 
@@ -51,6 +51,11 @@ def test_around_a_parabola_the_hessian_tells_the_coefficient(experiment: ModuleT
     exact = (stiff / (stiff + experiment.LOCALISATION)).sum() / 2
     np.testing.assert_allclose(found.parabola, exact, rtol=1e-4)
     np.testing.assert_allclose(found.trace, curvatures.sum(), rtol=1e-4)
+    np.testing.assert_allclose(found.rank, 2, rtol=1e-4)
+    flat = experiment.measure(
+        "another", lambda params, _: jnp.sum(params**2) * jnp.float32(0.5) / 1e3, jnp.zeros((1, 1, 2)), train, 2
+    )
+    np.testing.assert_allclose(flat.rank, 0, atol=1e-4)  # n beta h = 0.14, and the localisation is 1
     np.testing.assert_allclose(found.coefficient, exact, rtol=0.15)
 
 
@@ -58,7 +63,7 @@ def made_up(experiment: ModuleType, coefficient: np.ndarray) -> object:
     """Complexities with these means and a little scatter over 16 seeds; the parabola's is twice as much."""
     scatter = 0.01 * np.random.default_rng(0).normal(size=(2, len(coefficient), 16))
     one, other = coefficient[:, None] + scatter
-    return experiment.Complexity(one, 0 * one, 2 * other, 3 * one)
+    return experiment.Complexity(one, 0 * one, 2 * other, 3 * one, 4 * one)
 
 
 def test_estimates_that_come_closer_do_and_others_do_not(experiment: ModuleType) -> None:
@@ -83,8 +88,41 @@ def test_shares_times_and_curvatures_are_judged(experiment: ModuleType) -> None:
     assert verdicts([80.0, 700], [20.0, 10]) == dict.fromkeys((*told, experiment.CURVED), "fails")
 
 
+def test_pairs_are_parted_and_the_quadratic_loss_is_a_likelihood(experiment: ModuleType) -> None:
+    setting = experiment.grokking_settings()[experiment.QUADRATIC]
+    dataset = experiment.addition(setting.share)
+    (x, y), test = dataset.train, dataset.test
+    assert (len(y), len(test.y)) == (432, 529)
+    every = np.concatenate([x, test.x])
+    assert len(np.unique(every, axis=0)) == 31**2
+    params = setting.model.init(jax.random.key(0)).params
+    mean = mean_loss(make_task(setting.model, setting.recipe, dataset.train))
+    hidden = (x @ np.asarray(params["dense_0"]["kernel"])) ** 2
+    outputs = hidden @ np.asarray(params["dense_1"]["kernel"]) / (62 * 256)
+    exact = (((outputs - np.eye(31)[y]) ** 2).sum(axis=1) / (2 * 0.1**2)).mean()
+    np.testing.assert_allclose(setting.scale * mean(params, dataset.train), exact, rtol=1e-4)
+
+
+def test_a_coefficient_that_falls_for_every_seed_is_told_from_one_that_does_not(experiment: ModuleType) -> None:
+    accuracy = np.full((2, 16), 50.0)
+    steps = dict.fromkeys((experiment.QUADRATIC, experiment.RELU), (300, 2500))
+    values = {experiment.QUADRATIC: [480.0, 380], experiment.RELU: [590.0, 590]}
+    found = {
+        name: experiment.Grokked(made_up(experiment, np.array(ends)), accuracy, accuracy)
+        for name, ends in values.items()
+    }
+    claims = experiment.grokking_claims(steps, found)
+    verdicts = {claim.settles: claim.verdict for claim in claims if claim.settles}
+    assert verdicts == {experiment.SIMPLER[experiment.QUADRATIC]: "holds", experiment.SIMPLER[experiment.RELU]: "fails"}
+    differences = [claim for claim in claims if claim.name.endswith("difference")]
+    assert differences[0].measured == pytest.approx(-100, abs=0.1)
+
+
 def test_experiment_keeps_the_contract(experiment: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(experiment, "QUICK", experiment.Size((100, 1000), 150, (8,), (1, 2), 5, 5))
+    steps = dict.fromkeys((experiment.QUADRATIC, experiment.RELU), (300, 310))
+    monkeypatch.setattr(experiment, "QUICK", experiment.Size((100, 1000), 150, (8,), (1, 2), 5, 5, steps))
+    small = experiment.grokking_settings(4, 4)
+    monkeypatch.setattr(experiment, "grokking_settings", lambda: small)
     monkeypatch.setattr(experiment, "CROSSINGS", (2,))
     monkeypatch.setattr(experiment, "SHAPES", ())
     drawn = []
