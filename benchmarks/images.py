@@ -9,8 +9,9 @@ been read before, so that they come from memory and not from a disk. mlpjax is t
 - the first epoch: that, and all training pictures in shuffled minibatches of 128, as floats on the device, by the
   gather of the compiled training loop; no network is trained.
 - the second epoch: loaded anew, from the memory-mapped cache, and read in minibatches again.
-- each further epoch: the minibatches alone, as the data stay on the device. Nothing waits for data then, so that there
-  is no share of waiting to measure.
+- each further epoch: the minibatches alone, as the data stay on the device.
+- streaming, for pictures that do not fit a memory budget: epochs of training a small VGG11 on 1,024 pictures that stay
+  in a file, against the same with the pictures on the device, where nothing waits for data.
 
 The peer is PyTorch's DataLoader over torchvision's ImageFolder with Resize and ToTensor, minibatches of 128, shuffled,
 in a process of its own; with a decoding process a core that is kept between epochs, and with none, whichever is faster.
@@ -42,7 +43,7 @@ from common import BATCH, Bench, Report, Row, Workers, run_benchmark, timed
 from PIL import Image
 
 import mlpjax
-from mlpjax import MLP, Batch, Dataset, Files, Recipe, Split, make_task
+from mlpjax import MLP, VGG, Batch, Dataset, Files, Recipe, Split, make_task, train_many
 from mlpjax.train import epoch_order
 
 SIDE = 64
@@ -53,7 +54,11 @@ CLASSES = ("cat", "dog")
 PICTURES, QUICK_PICTURES = 5_000, 200
 COARSENESS = 8
 """Pixels from one random colour to the next."""
+STREAMED, QUICK_STREAMED = 1024, 128
+"""Pictures to train on."""
+NETWORK = VGG(11, width=0.125, batch_norm=True, classes=len(CLASSES))
 OURS, LOADER = "mlpjax", "PyTorch's DataLoader"
+IN_FILE, ON_DEVICE = "in a file", "on the device"
 THREADS, PROCESSES = "a thread a core", "a process a core"
 TASK = make_task(MLP((3 * SIDE**2, len(CLASSES))), Recipe(batch_size=BATCH))
 
@@ -173,6 +178,25 @@ def rows(kind: str, pictures: int, measured: Mapping[str, Any]) -> list[Row]:
     return made
 
 
+def streamed_row(bench: Bench) -> Row:
+    """Pictures a second that a network is trained on and evaluated with, from a file and from the device."""
+    pictures = QUICK_STREAMED if bench.options.quick else STREAMED
+    recipe = Recipe(epochs=2, batch_size=BATCH // 2, microbatch=BATCH // 8)
+    with tempfile.TemporaryFile() as file:
+        x = np.memmap(file, np.uint8, "w+", shape=(pictures, SIDE, SIDE, 3))
+        x[:] = np.random.default_rng(0).integers(0, 256, x.shape, np.uint8)
+        train = Split(x, np.arange(pictures, dtype=np.int32) % len(CLASSES))
+        dataset = Dataset("noise", train, Split(x[:0], train.y[:0]), Split(x[:2], train.y[:2]), len(CLASSES))
+
+        def rate(memory_budget: int | None) -> float:
+            trained = train_many(NETWORK, recipe, dataset, [0], memory_budget=memory_budget)
+            return recipe.epochs * pictures / float(trained.history["seconds"][0, 1:].sum())
+
+        measured = bench.in_turn({IN_FILE: lambda: rate(1), ON_DEVICE: lambda: rate(None)})
+    told = f"training a VGG11 of an eighth of the width, pictures {IN_FILE}, share of the rate with them {ON_DEVICE}"
+    return Row(told, "images/s", measured[IN_FILE].values, measured[ON_DEVICE].values, 0.95)
+
+
 def measure(bench: Bench) -> Report:
     """All rows of this benchmark."""
     pictures = QUICK_PICTURES if bench.options.quick else PICTURES
@@ -182,6 +206,7 @@ def measure(bench: Bench) -> Report:
     made = []
     for kind, size in KINDS.items():
         made += rows(kind, pictures, measure_kind(bench, size, pictures, read))
+    made.append(streamed_row(bench))
     made.append(Row("an epoch of minibatches: compiling", "s", [compiling]))
     config: dict[str, Any] = {"examples": pictures}
     if not import_torch():

@@ -113,21 +113,26 @@ def stamp(source: Path, names: Sequence[str]) -> Stamp:
 
 
 def _files_of_folder(source: Path) -> list[str]:
-    names, root = [], source.resolve()
-    for folder, inner, files in os.walk(source):
-        here, within = Path(folder), Path(folder).relative_to(source).as_posix()
-        inner[:] = [name for name in inner if not _is_ignored(name)]
-        for name in inner:
-            if (here / name).is_symlink():
-                raise UserError(f"{here / name} is a link to a folder and not followed: put the folder itself there")
-        for name in files:
-            if _is_ignored(name):
-                continue
-            path = f"{folder}/{name}"
-            if os.path.islink(path) and not Path(path).resolve().is_relative_to(root):  # noqa: PTH114  as above
-                raise UserError(f"{path} is a link that leads out of {source}: put the file itself there")
-            names.append(name if within == "." else f"{within}/{name}")
-    return sorted(names)
+    root = source.resolve()
+
+    def names_below(folder: Path, within: str) -> Iterator[str]:
+        with os.scandir(folder) as entries:  # which knows links without asking for each
+            for entry in entries:
+                if _is_ignored(entry.name):
+                    continue
+                if entry.is_dir():
+                    if entry.is_symlink():
+                        raise UserError(f"{entry.path} is a link to a folder and not followed: put the folder there")
+                    yield from names_below(folder / entry.name, f"{within}{entry.name}/")
+                    continue
+                if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(root):
+                    raise UserError(f"{entry.path} is a link that leads out of {source}: put the file itself there")
+                yield f"{within}{entry.name}"
+
+    try:
+        return sorted(names_below(source, ""))
+    except PermissionError as error:
+        raise UserError(f"{error.filename}: may not be read; allow it, or leave it out") from None
 
 
 def _files_of_zip(path: Path, archive: zipfile.ZipFile) -> list[str]:

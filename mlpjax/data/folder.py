@@ -38,7 +38,7 @@ def read_folder(source: str | Path, files: Files = Files()) -> Dataset:
     if not images:
         raise UserError(f"{source}: there are no images in it")
     others = [name for name in names if not name.lower().endswith(ends)]
-    folders = {name: PurePosixPath(name).parts[:-1] for name in images}
+    folders = {name: name.split("/")[:-1] for name in images}
     levels = zip(*folders.values(), strict=False)
     outer = len([*itertools.takewhile(lambda level: len({*level}) == 1, levels)])
     folders = {name: parts[outer:] for name, parts in folders.items()}

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import itertools
 import json
 import os
 import warnings
@@ -174,20 +173,26 @@ def _decode_into(
     # Threads suffice: Pillow decodes without the interpreter's lock.
     with warnings.catch_warnings(), entries.reading() as read, ThreadPoolExecutor(os.cpu_count()) as pool:
         warnings.simplefilter("ignore")
-        work = pool.map(partial(_decode_block, read, size), blocks)
-        for row, image in enumerate(itertools.chain.from_iterable(work)):
-            if isinstance(image, str):
-                bad[names[row]] = image
-            elif image.pixels.shape[:2] != (size := size or image.size):
-                found, first = ("{} x {}".format(*of) for of in (image.size, size))
-                bad[names[row]] = f"has {found} pixels where the first image has {first}: give all a size (image_size)"
-            else:
-                pixels = image.pixels if image.pixels.ndim == 3 else np.repeat(image.pixels[..., None], 3, axis=-1)
-                file.write(pixels.tobytes())
-                kept.append(row)
-                modes[image.mode] += 1
-                sizes["{} x {}".format(*image.size)] += 1
-            on_progress(row + 1, len(names))
+        row = 0
+        for block in pool.map(partial(_decode_block, read, size), blocks):
+            pixels = []
+            for image in block:
+                if isinstance(image, str):
+                    bad[names[row]] = image
+                elif image.pixels.shape[:2] != (size := size or image.size):
+                    own, first = ("{} x {}".format(*of) for of in (image.size, size))
+                    bad[names[row]] = (
+                        f"has {own} pixels where the first image has {first}: give all a size (image_size)"
+                    )
+                else:
+                    grey = image.pixels.ndim == 2
+                    pixels.append(np.repeat(image.pixels[..., None], 3, axis=-1) if grey else image.pixels)
+                    kept.append(row)
+                    modes[image.mode] += 1
+                    sizes["{} x {}".format(*image.size)] += 1
+                row += 1
+            file.writelines(image.data for image in pixels)
+            on_progress(row, len(names))
             if bad and not skip_bad:
                 name, reason = next(iter(bad.items()))
                 pool.shutdown(cancel_futures=True)
