@@ -181,7 +181,7 @@ def rows(kind: str, pictures: int, measured: Mapping[str, Any]) -> list[Row]:
 def streamed_row(bench: Bench) -> Row:
     """Pictures a second that a network is trained on and evaluated with, from a file and from the device."""
     pictures = QUICK_STREAMED if bench.options.quick else STREAMED
-    recipe = Recipe(epochs=2, batch_size=BATCH // 2, microbatch=BATCH // 8)
+    recipe = Recipe(epochs=1 if bench.options.quick else 5, batch_size=BATCH // 2, microbatch=BATCH // 8)
     with tempfile.TemporaryFile() as file:
         x = np.memmap(file, np.uint8, "w+", shape=(pictures, SIDE, SIDE, 3))
         x[:] = np.random.default_rng(0).integers(0, 256, x.shape, np.uint8)
