@@ -208,6 +208,22 @@ def test_decoded_as_pillow_does() -> None:
     np.testing.assert_array_equal(decode(picture(GREY > 30)).pixels, np.where(GREY > 30, 255, 0))
 
 
+@pytest.mark.parametrize(("turn", "wanted"), [(1, (480, 640)), (6, (640, 480))])
+def test_a_large_jpeg_is_decoded_small_and_looks_the_same(turn: int, wanted: tuple[int, int]) -> None:
+    coarse = np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    photo = Image.fromarray(coarse).resize((640, 480), Image.Resampling.BICUBIC)
+    file = io.BytesIO()
+    photo.save(file, "JPEG", quality=95, exif=exif)
+    found = decode(file.getvalue(), (24, 32))
+    assert found.size == wanted
+    upright = photo if turn == 1 else photo.transpose(Image.Transpose.ROTATE_270)
+    exact = np.asarray(upright.resize((32, 24), Image.Resampling.BILINEAR)).astype(int)
+    assert np.abs(found.pixels - exact).max() <= 12
+    assert np.abs(found.pixels - exact).mean() < 2
+
+
 @pytest.mark.parametrize("turn", range(1, 9))
 def test_stands_upright_as_its_exif_tag_says(turn: int) -> None:
     exif = Image.Exif()

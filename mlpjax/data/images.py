@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import math
 import os
 import warnings
 from collections import Counter
@@ -15,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeAlias
 import numpy as np
 import platformdirs
 from jaxtyping import UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from mlpjax.data.entries import Entries, Read, UnreadableError
 from mlpjax.errors import UserError
@@ -29,9 +30,14 @@ USUAL_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM")
 LARGEST_IMAGE = 2**26
 """Pixels; below where Pillow warns of decompression bombs."""
 TOO_LARGE = f"has more than {LARGEST_IMAGE:,} pixels"
+GAP = 3.0
+"""How many times as large as asked for an image is at least, when it is resized in earnest: of a larger one pixels are
+averaged first, and a JPEG is decoded at an eighth, a quarter or half of its size in the first place."""
+LYING = (5, 6, 7, 8)
+"""Orientations of EXIF whose rows are columns of the picture."""
 BLOCK = 64
 """Files that a core decodes at a time."""
-VERSION = 1
+VERSION = 2
 """Of what is kept on disk; another one when files are decoded in another way."""
 
 Size: TypeAlias = tuple[int, int]
@@ -66,7 +72,8 @@ class Images(NamedTuple):
 def decode(content: bytes, size: Size | None = None) -> Decoded:
     """Decode one image file, in any format that Pillow reads.
 
-    It stands upright, as its EXIF tag says. Resized, it fills the whole size, whatever its proportions were.
+    It stands upright, as its EXIF tag says. Resized, it fills the whole size, whatever its proportions were; of a large
+    JPEG only the low frequencies are decoded, which pixels of the result hardly show (`GAP`).
 
     Args:
         content: of the file.
@@ -110,11 +117,15 @@ def _upright(image: Image.Image, size: Size | None) -> Decoded:
     if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
         raise UnreadableError("is partly transparent: save it on a background")
     mode, wanted = image.mode, "L" if image.mode in GREY else "RGB"
+    of_file = (image.height, image.width)
+    if image.getexif().get(ExifTags.Base.Orientation, 1) in LYING:
+        of_file = of_file[::-1]
+    if size:
+        image.draft(mode, (math.ceil(GAP * max(size)),) * 2)
     ImageOps.exif_transpose(image, in_place=True)
     upright = image if image.mode == wanted else image.convert(wanted)  # which would copy it
-    of_file = (upright.height, upright.width)
     if size and size != of_file:
-        upright = upright.resize(size[::-1], Image.Resampling.BILINEAR, reducing_gap=3.0)
+        upright = upright.resize(size[::-1], Image.Resampling.BILINEAR, reducing_gap=GAP)
     return Decoded(np.asarray(upright), mode, of_file)
 
 
