@@ -22,6 +22,7 @@ def decode(size: tuple[int, int], paths: Sequence[str]) -> None:
     for path in paths:
         with Image.open(path, formats=("JPEG",)) as image:
             fits = image.size == size
+            image.draft(image.mode, (3 * max(size), 3 * max(size)))
             resized = image if fits else image.resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0)
             np.asarray(resized)
 
