@@ -19,8 +19,8 @@ fit). There are as many parameters as targets, 40,000, at H = 50. A network is d
 the next narrower one, trained, and those of the new units from N(0, 0.01), at every width or up to the threshold.
 
 Command: python experiments/double_descent.py
-Wall time on two cores: about 50 minutes for 2,208 networks, of which the 14 of the curves over widths have the machine
-to themselves; 81 in the run that is kept, which other work slowed after these, and stopped for ten; --quick 40 s.
+Wall time on two cores: 81 minutes for 2,208 networks, in a run that other work slowed after the 14 minutes of the
+curves over widths, and stopped for ten; alone it should be about 50; --quick 40 s.
 
 Expected: the published curves, with intervals. With wrong labels the error falls to 48.9 % at 16 units, rises to 54.3 %
 at 47 and falls to 45.0 % at 300, below all before; the loss has its peak of 5.9 nats at 47. With right labels the loss
