@@ -27,7 +27,7 @@ training loss is 2 % of the first, and a tenth) and until the end, with chains a
 is sampled.
 
 Command: python experiments/learning_coefficient.py
-Wall time on two cores: 11 minutes, with short tests beside it; --quick half a minute.
+Wall time on two cores: 25 minutes; --quick a minute.
 
 Expected: the exact coefficients are approached from below; from 100,000 examples reduced-rank regression comes within a
 twentieth, and the two degenerate crossings stay 8 % short. The coefficient of networks hardly grows with the width, 114
@@ -35,7 +35,10 @@ with 4 units, 138 with 8 and 149 with 16 and with 32: twice that is 27 % of the 
 those of the widest. It drifts by up to 6 % while it is sampled, so it is rather a little too small. The Hessian alone
 is no substitute: a third too large for networks that do not fit the training digits, and a quarter of the coefficient
 with 32 units, where the loss, and all of its curvature, is almost zero. Through training the coefficient grows; after
-two epochs it is below zero, which says that the network is at no minimum yet, and nothing else.
+two epochs it is below zero, which says that the network is at no minimum yet, and nothing else. Quadratic units that
+grok make use of fewer parameters in the end: the coefficient is 530 when they have memorised and 418 when they
+generalise, falls in every seed, and is what the Hessian alone says. With ReLU and cross-entropy it does not fall at
+all, from 500 to 528, while the Hessian's trace falls to 39 % and its rank to 18 %.
 """
 
 import math
@@ -424,7 +427,8 @@ def draw(
             right.plot(size.steps[name], mean, color=colour, ls=ls, marker="o", ms=4, label=f"{name}, {split}")
             right.fill_between(size.steps[name], low, high, color=colour, alpha=0.25, lw=0)
     right.set(xscale="log", xlabel="step", ylabel="accuracy (%)", title="modular addition")
-    right.xaxis.set_major_formatter("{x:,g}")
+    right.set_xticks([150, 300, 1000, 3000], ["150", "300", "1000", "3000"])
+    right.minorticks_off()
     right.legend()
     seeds = by_width.trace.shape[1]
     figure.suptitle(f"mean over {seeds} seeds, with 95 % intervals")
