@@ -42,6 +42,7 @@ all, from 500 to 528, while the Hessian's trace falls to 39 % and its rank to 18
 """
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -59,6 +60,7 @@ from mlpjax.claims import Claim, run_experiment
 from mlpjax.data.generated import make_modular_addition
 from mlpjax.landscape.curvature import hessian_product, spectral_density
 from mlpjax.landscape.learning_coefficient import deep_linear_coefficient, learning_coefficient
+from mlpjax.plumbing.rate import float32_rate, flops_per_example
 from mlpjax.report.figures import BLUE, GREEN, ORANGE, STYLE, VERMILLION, png
 from mlpjax.stats import mean_band
 
@@ -435,24 +437,49 @@ def draw(
     return figure
 
 
+def operations(features: int, size: Size) -> float:
+    """Of one seed's networks in products: their training, and the chains around them."""
+
+    def of(widths: Sequence[int], examples: int, steps: int, looks: int) -> float:
+        return flops_per_example(widths) * examples * (steps + looks * CHAINS * 2 * size.draws)
+
+    total = 0.0
+    for width in size.widths:
+        looks = len(size.epochs) if width == MIDDLE else 1
+        total += of((features, width, 10), size.examples, size.epochs[-1], looks)
+    for name, setting in grokking_settings().items():
+        times = size.steps[name]
+        total += of(setting.model.widths, round(setting.share * P * P), times[-1], len(times))
+    return total
+
+
 def settle(digits: Dataset, size: Size, seeds: int, out: Path) -> tuple[list[Claim], dict[str, Any]]:
     """Measure everything, draw the figure and state the claims."""
-    known = {}
+    rate, known = float32_rate(), {}
     with progress_bar("known models", "models") as on_progress:
         models = known_models()
         for done, (name, model) in enumerate(models.items(), 1):
             known[name] = model.coefficient, of_known(model, size.known, seeds, size.known_draws)
             on_progress(done, len(models))
-    dataset = coarse(digits, size.examples)
+    dataset, begin = coarse(digits, size.examples), time.perf_counter()
     by_width, by_epoch, errors = of_networks(dataset, size, seeds)
     grokked = {
         name: of_grokking(name, setting, size.steps[name], size.draws, seeds)
         for name, setting in grokking_settings().items()
     }
+    seconds = time.perf_counter() - begin
+    flops, networks = seeds * operations(dataset.features, size), seeds * (len(size.widths) + len(grokked))
+    told = (
+        f"{networks} networks, {flops / 1e12:,.1f} TFLOP in products of training and sampling in {seconds:,.0f} s: "
+        f"{100 * flops / 1e9 / seconds / rate:.0f} % of the machine's rate of {rate:.0f} GFLOP/s, noise, "
+        "the Hessian and compiling included."
+    )
     figure = draw(size, dataset.features, known, by_width, by_epoch, grokked)
     (out / "learning_coefficient.png").write_bytes(png(figure))
     config = {
         "data": [f"{dataset.name}, {len(dataset.train.y):,} digits of 14 x 14", f"(a + b) mod {P}"],
+        "networks": networks,
+        "float32 rate of the machine (GFLOP/s)": round(rate),
         "widths": [*size.widths],
         "epochs": [*size.epochs],
         "chains of a network": CHAINS,
@@ -461,9 +488,10 @@ def settle(digits: Dataset, size: Size, seeds: int, out: Path) -> tuple[list[Cla
         "localisation": LOCALISATION,
         "test error (%)": {width: float(row.mean()) for width, row in zip(size.widths, errors, strict=True)},
         "notes": [
+            told,
             "An earlier full run had 2 units, too. Some of these networks were at no minimum: their estimates were "
             "below zero (mean 21, 95 % interval -45 to 87), and whether the share of the parameters falls from 2 to 32 "
-            "units was undecided. All else was as here."
+            "units was undecided. All else was as here.",
         ],
     }
     claims = [*known_claims(size.known, known), *network_claims(dataset.features, size, by_width, by_epoch)]

@@ -13,6 +13,7 @@ from conftest import labelled, load_experiment
 
 from mlpjax import Split, load, make_task, mean_loss
 from mlpjax.claims import run_experiment
+from mlpjax.plumbing.rate import flops_per_example
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +126,7 @@ def test_experiment_keeps_the_contract(experiment: ModuleType, tmp_path: Path, m
     monkeypatch.setattr(experiment, "grokking_settings", lambda: small)
     monkeypatch.setattr(experiment, "CROSSINGS", (2,))
     monkeypatch.setattr(experiment, "SHAPES", ())
+    monkeypatch.setattr(experiment, "float32_rate", lambda: 200.0)
     drawn = []
     draw = experiment.draw
     monkeypatch.setattr(experiment, "draw", lambda *parts: drawn.append(draw(*parts)) or drawn[0])
@@ -132,4 +134,8 @@ def test_experiment_keeps_the_contract(experiment: ModuleType, tmp_path: Path, m
     results = json.loads((tmp_path / "results.json").read_text())
     assert {claim["seeds"] for claim in results["claims"]} == {2}
     assert results["config"]["epochs"] == [1, 2]
+    assert results["config"]["networks"] == 6
+    digits = 150 * flops_per_example((196, 8, 10)) * (2 + 2 * 4 * 10)
+    pairs = [n * flops_per_example((62, 4, 31)) * (310 + 2 * 4 * 10) for n in (432, 769)]
+    assert experiment.operations(196, experiment.QUICK) == digits + sum(pairs)
     labelled(drawn[0])
