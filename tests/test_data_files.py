@@ -153,6 +153,11 @@ def test_links(tmp_path: Path) -> None:
     (tmp_path / "in/cat/b.png").symlink_to(tmp_path / "secret.png")
     refused(f"folder:{tmp_path / 'in'}", r"b.png is a link that leads out")
     (tmp_path / "in/cat/b.png").unlink()
+    (tmp_path / "in/cat/b.png").symlink_to(tmp_path / "in/cat/c.png")
+    (tmp_path / "in/cat/c.png").symlink_to(tmp_path / "in/cat/b.png")
+    refused(f"folder:{tmp_path / 'in'}", r"in cannot be listed \(.*/[bc].png")
+    (tmp_path / "in/cat/b.png").unlink()
+    (tmp_path / "in/cat/c.png").unlink()
     (tmp_path / "in/cat/loop").symlink_to(tmp_path / "in")
     refused(f"folder:{tmp_path / 'in'}", r"loop is a link to a folder and not followed")
     with tarfile.open(tmp_path / "a.tar", "w") as archive:

@@ -131,8 +131,8 @@ def _files_of_folder(source: Path) -> list[str]:
 
     try:
         return sorted(names_below(source, ""))
-    except PermissionError as error:
-        raise UserError(f"{error.filename}: may not be read; allow it, or leave it out") from None
+    except (OSError, RuntimeError) as error:  # no permission; links that lead in a circle
+        raise UserError(f"{source} cannot be listed ({error}); mend that, or take it out") from None
 
 
 def _files_of_zip(path: Path, archive: zipfile.ZipFile) -> list[str]:
