@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float32, Int, Key, PyTree, UInt8
+from jaxtyping import Array, Float, Float32, Float64, Int, Key, PyTree, UInt8
 
 from mlpjax.data import Split
 from mlpjax.data.streamed import Streamed, block
@@ -25,6 +25,8 @@ from mlpjax.typing import Variables, is_zero
 EVALUATION_BATCH, EVALUATION_FEATURES = 1000, 2**20
 """Examples that are evaluated at a time, and features of all of them, at most: their activations stay in the cache."""
 
+MOMENT_NUMBERS = 2**27
+"""Numbers of which a copy is made in 64 bits, at a time."""
 Examples: TypeAlias = UInt8[np.ndarray | Array, "n *features"] | Float[np.ndarray | Array, "n *features"]
 """Examples as stored, along a leading axis."""
 MeanLoss: TypeAlias = Callable[[PyTree, PyTree], Float[Array, ""]]
@@ -178,10 +180,21 @@ def make_prepare(
         raise UserError(f"normalisation {normalisation}: needs the training split, for its mean and deviation")
     axes = (0,) if normalisation == "feature" else tuple(range(train.ndim - (train.ndim == 4)))
     unit = 255.0 if train.dtype == np.uint8 else 1.0
-    mean = (train.mean(axis=axes, keepdims=True, dtype=np.float64) / unit).astype(np.float32)
-    deviation = (train.std(axis=axes, keepdims=True, dtype=np.float64) / unit).astype(np.float32)
+    mean, deviation = ((moment / unit).astype(np.float32) for moment in _moments(train, axes))
     deviation[deviation == 0] = 1
     return lambda x: (in_range(x) - mean) / deviation
+
+
+def _moments(
+    x: UInt8[np.ndarray, "n *features"] | Float32[np.ndarray, "n *features"], axes: tuple[int, ...]
+) -> tuple[Float64[np.ndarray, "..."], Float64[np.ndarray, "..."]]:
+    """Mean and standard deviation along some axes, the first among them, some rows at a time."""
+    rows = max(1, MOMENT_NUMBERS // max(1, math.prod(x.shape[1:])))
+    blocks = [x[start : start + rows] for start in range(0, len(x), rows)]
+    count = math.prod(x.shape[axis] for axis in axes)
+    mean = sum(block.sum(axis=axes, keepdims=True, dtype=np.float64) for block in blocks) / count
+    squares = (np.square(block - mean).sum(axis=axes, keepdims=True) for block in blocks)
+    return mean, np.sqrt(sum(squares) / count)
 
 
 def augmented(task: Task, augment: Callable[[Key[Array, ""], Array], Array]) -> Task:

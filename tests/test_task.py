@@ -15,6 +15,7 @@ from mlpjax.recipe import Recipe
 from mlpjax.task import (
     Batch,
     Metric,
+    _moments,
     adversarial,
     augmented,
     evaluate,
@@ -99,6 +100,18 @@ def test_feature_normalisation_is_scikit_learn_s_of_the_training_split(pixels):
     other = train[::-1][:10]
     expected = StandardScaler().fit(train / (255 if pixels else 1)).transform(other / (255 if pixels else 1))
     np.testing.assert_allclose(make_prepare("feature", train)(other), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("axes", [(0,), (0, 1, 2)])
+def test_moments_of_many_rows_are_those_of_all(axes, monkeypatch):
+    for x in (RNG.integers(0, 256, (50, 4, 3, 2), np.uint8), RNG.normal(7, 2, (50, 4, 3, 2)).astype(np.float32)):
+        wanted = [of(x, axis=axes, keepdims=True, dtype=np.float64) for of in (np.mean, np.std)]
+        for exact, found in zip(wanted, _moments(x, axes), strict=True):
+            np.testing.assert_array_equal(found, exact)
+        with monkeypatch.context() as context:
+            context.setattr("mlpjax.task.MOMENT_NUMBERS", 7 * 24)
+            for exact, found in zip(wanted, _moments(x, axes), strict=True):
+                np.testing.assert_allclose(found, exact, rtol=1e-12)
 
 
 def test_channel_normalisation_has_one_mean_a_colour():
