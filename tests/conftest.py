@@ -137,6 +137,12 @@ def optimised() -> Any:
     jax.config.update("jax_disable_most_optimizations", True)
 
 
+@pytest.fixture
+def only_png(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are not written as SVG and PDF, too, which takes four seconds a study."""
+    monkeypatch.setattr("mlpjax.report.page.KINDS", ("png",))
+
+
 @pytest.fixture(scope="session")
 def silent() -> Any:
     """Nobody watches the progress."""

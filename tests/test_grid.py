@@ -18,6 +18,7 @@ from mlpjax.report.figures import png, sweep_curves
 from mlpjax.stats import lowest, mean_ci, summarise
 from mlpjax.vgg import BLOCKS
 
+pytestmark = pytest.mark.usefixtures("only_png")
 SMALL = ["sweep", "--data", "xor", "--widths", "2", "9", "2", "--seeds", "3", "--batch-size", "50", "--epochs", "4"]
 COMMAND = [*SMALL, "--eval-every", "2", "--over", "hidden", "2", "4", "8"]
 

@@ -15,6 +15,7 @@ from PIL import Image
 from mlpjax import cli
 from mlpjax.plumbing.processes import ALONE
 
+pytestmark = pytest.mark.usefixtures("only_png")
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 

@@ -26,6 +26,7 @@ from mlpjax.stats import mean_ci
 from mlpjax.study import Study
 from mlpjax.vgg import BLOCKS
 
+pytestmark = pytest.mark.usefixtures("only_png")
 SMALL = [
     *["study", "--data", "xor", "--widths", "2", "8", "2", "--batch-size", "50", "--learning-rate", "0.01"],
     *["--seeds", "5", "--controls", "2", "--chunk", "1", "--grid", "5"],
