@@ -115,7 +115,7 @@ def stamp(source: Path, names: Sequence[str]) -> Stamp:
 def _files_of_folder(source: Path) -> list[str]:
     root = source.resolve()
 
-    def names_below(folder: Path, within: str) -> Iterator[str]:
+    def names_below(folder: str | Path, within: str) -> Iterator[str]:
         with os.scandir(folder) as entries:  # which knows links without asking for each
             for entry in entries:
                 if _is_ignored(entry.name):
@@ -123,7 +123,7 @@ def _files_of_folder(source: Path) -> list[str]:
                 if entry.is_dir():
                     if entry.is_symlink():
                         raise UserError(f"{entry.path} is a link to a folder and not followed: put the folder there")
-                    yield from names_below(folder / entry.name, f"{within}{entry.name}/")
+                    yield from names_below(entry.path, f"{within}{entry.name}/")
                     continue
                 if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(root):
                     raise UserError(f"{entry.path} is a link that leads out of {source}: put the file itself there")

@@ -184,10 +184,9 @@ def _decode_into(
     # Threads suffice: Pillow decodes without the interpreter's lock.
     with warnings.catch_warnings(), entries.reading() as read, ThreadPoolExecutor(os.cpu_count()) as pool:
         warnings.simplefilter("ignore")
-        row = 0
-        for block in pool.map(partial(_decode_block, read, size), blocks):
-            pixels = []
-            for image in block:
+        work = pool.map(partial(_decode_block, read, size), blocks)
+        for start, block in zip(range(0, len(names), BLOCK), work, strict=True):
+            for row, image in enumerate(block, start):
                 if isinstance(image, str):
                     bad[names[row]] = image
                 elif image.pixels.shape[:2] != (size := size or image.size):
@@ -196,14 +195,12 @@ def _decode_into(
                         f"has {own} pixels where the first image has {first}: give all a size (image_size)"
                     )
                 else:
-                    grey = image.pixels.ndim == 2
-                    pixels.append(np.repeat(image.pixels[..., None], 3, axis=-1) if grey else image.pixels)
+                    pixels = image.pixels if image.pixels.ndim == 3 else np.repeat(image.pixels[..., None], 3, axis=-1)
+                    file.write(pixels.data)
                     kept.append(row)
                     modes[image.mode] += 1
                     sizes["{} x {}".format(*image.size)] += 1
-                row += 1
-            file.writelines(image.data for image in pixels)
-            on_progress(row, len(names))
+            on_progress(start + len(block), len(names))
             if bad and not skip_bad:
                 name, reason = next(iter(bad.items()))
                 pool.shutdown(cancel_futures=True)

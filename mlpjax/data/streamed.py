@@ -25,7 +25,7 @@ class Streamed:
     def __init__(self, examples: Shaped[np.ndarray, "n *features"]) -> None:
         """Stream these, which may be mapped from a file."""
         self.examples = examples
-        self.shape, self.dtype, self.ndim = examples.shape, examples.dtype, examples.ndim
+        self.shape, self.dtype = examples.shape, examples.dtype
         self._ahead: OrderedDict[bytes, Future[np.ndarray]] = OrderedDict()
         self._readers = ThreadPoolExecutor(2)
 

@@ -129,7 +129,7 @@ def show(found: Surface) -> list[Table | Picture]:
             f"Loss surface around seed {found.seed}, the median seed",
             draw_surface_3d(found.steps, found.steps, found.loss.T),
             "Height and colour are the training loss"
-            + ", on a log scale" * bool(np.nanmin(np.where(np.isfinite(found.loss), found.loss, np.nan)) > 0)
+            + ", on a log scale" * bool((found.loss[np.isfinite(found.loss)] > 0).all())
             + "; the network is in the middle.",
             "The training loss around a trained network as a surface",
             explore.Drawing(
