@@ -186,6 +186,7 @@ def _decode_into(
         warnings.simplefilter("ignore")
         work = pool.map(partial(_decode_block, read, size), blocks)
         for start, block in zip(range(0, len(names), BLOCK), work, strict=True):
+            rows = []
             for row, image in enumerate(block, start):
                 if isinstance(image, str):
                     bad[names[row]] = image
@@ -196,10 +197,11 @@ def _decode_into(
                     )
                 else:
                     pixels = image.pixels if image.pixels.ndim == 3 else np.repeat(image.pixels[..., None], 3, axis=-1)
-                    file.write(pixels.data)
+                    rows.append(pixels.data)
                     kept.append(row)
                     modes[image.mode] += 1
                     sizes["{} x {}".format(*image.size)] += 1
+            file.write(b"".join(rows))  # at once: after each write threads that decode have to be waited for
             on_progress(start + len(block), len(names))
             if bad and not skip_bad:
                 name, reason = next(iter(bad.items()))
