@@ -180,13 +180,13 @@ def test_what_is_no_image_is_noted_or_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a.zip", "a.tar"])
-@pytest.mark.parametrize("usual", [5, 1000, 1001])
+@pytest.mark.parametrize("piece", [5, 1000, 1001])
 def test_files_are_read_whole_up_to_a_limit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, usual: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, piece: int
 ) -> None:
     content = {"long": bytes(range(250)) * 4, "short": b"abc"}
     source = pack(tmp_path / name, content) if name else write(tmp_path, content)
-    monkeypatch.setattr(entries, "USUAL", usual)
+    monkeypatch.setattr(entries, "PIECE", piece)
     monkeypatch.setattr(entries, "LARGEST", 1000)
     with entries.reading(source) as read:
         assert {file: read(file) for file in content} == content

@@ -33,8 +33,8 @@ TOO_LARGE = f"has more than {LARGEST_IMAGE:,} pixels"
 GAP = 3.0
 """How many times as large as asked for an image is at least, when it is resized in earnest: of a larger one pixels are
 averaged first, and a JPEG is decoded at an eighth, a quarter or half of its size in the first place."""
-LYING = (5, 6, 7, 8)
-"""Orientations of EXIF whose rows are columns of the picture."""
+UPRIGHT, LYING = 1, (5, 6, 7, 8)
+"""Orientations of EXIF: as it is, and those whose rows are columns of the picture."""
 BLOCK = 64
 """Files that a core decodes at a time."""
 VERSION = 2
@@ -118,11 +118,13 @@ def _upright(image: Image.Image, size: Size | None) -> Decoded:
         raise UnreadableError("is partly transparent: save it on a background")
     mode, wanted = image.mode, "L" if image.mode in GREY else "RGB"
     of_file = (image.height, image.width)
-    if image.getexif().get(ExifTags.Base.Orientation, 1) in LYING:
+    orientation = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
+    if orientation in LYING:
         of_file = of_file[::-1]
     if size:
         image.draft(mode, (math.ceil(GAP * max(size)),) * 2)
-    ImageOps.exif_transpose(image, in_place=True)
+    if orientation != UPRIGHT:
+        ImageOps.exif_transpose(image, in_place=True)
     upright = image if image.mode == wanted else image.convert(wanted)  # which would copy it
     if size and size != of_file:
         upright = upright.resize(size[::-1], Image.Resampling.BILINEAR, reducing_gap=GAP)
