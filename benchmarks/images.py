@@ -19,7 +19,7 @@ Its second epoch decodes again. The folder is listed in its first epoch, and in 
 as delivered.
 
 Command: python benchmarks/images.py    (needs pip install 'mlpjax[peers]' for the rows against PyTorch)
-Wall time on two cores: about 9 minutes; --quick under a minute.
+Wall time on two cores: 9 to 19 minutes; --quick under a minute.
 
 Expect decoding to come close to Pillow's rate where a picture is large, and further epochs to cost next to nothing.
 """
