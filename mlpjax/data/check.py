@@ -114,18 +114,18 @@ def _facts(dataset: Dataset) -> Facts:
     counts: dict[str, Int[np.ndarray, classes]] = {}
     if dataset.classes is not None:
         counts = {p: np.bincount(s.y, minlength=dataset.classes) for p, s in splits.items() if len(s.y)}
-    known = np.asarray(dataset.train.x)  # rows of a file that is mapped to memory come slowly
-    seen = {hash(row.tobytes()): place for place, row in enumerate(known)}
+    x = {part: np.asarray(split.x) for part, split in splits.items()}  # rows of a file mapped to memory come slowly
+    seen = {hash(row.tobytes()): place for place, row in enumerate(x["train"])}
 
     def stands_in_train(row: Shaped[np.ndarray, " *features"]) -> bool:
         place = seen.get(hash(row.tobytes()))
-        return place is not None and np.array_equal(known[place], row)
+        return place is not None and np.array_equal(x["train"][place], row)
 
     repeated = {
-        part: sum(map(stands_in_train, split.x)) for part, split in splits.items() if part != "train" and len(split.y)
+        part: sum(map(stands_in_train, x[part])) for part, split in splits.items() if part != "train" and len(split.y)
     }
     absent = {part: tuple(np.flatnonzero(count == 0).tolist()) for part, count in counts.items()}
-    low, high = known.min(axis=0), known.max(axis=0)
+    low, high = x["train"].min(axis=0), x["train"].max(axis=0)
     notes = _repeats({part: (n, len(splits[part].y)) for part, n in repeated.items()})
     return Facts(
         name=dataset.name,

@@ -1,7 +1,6 @@
 """Images in a folder or an archive, with their class in the name of a folder or of the file."""
 
 import itertools
-import os
 import re
 from pathlib import Path, PurePosixPath
 
@@ -34,13 +33,11 @@ def read_folder(source: str | Path, files: Files = Files()) -> Dataset:
     """
     source = Path(source).expanduser()
     names = list_files(source)
-    ends = {end for end, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    images: list[str] = []
-    others: list[str] = []
-    for name in names:
-        (images if os.path.splitext(name)[1].lower() in ends else others).append(name)  # noqa: PTH122  a third of pathlib's time
+    ends = tuple(end for end, kind in Image.registered_extensions().items() if kind in Image.OPEN)
+    images = [name for name in names if name.lower().endswith(ends)]
     if not images:
         raise UserError(f"{source}: there are no images in it")
+    others = [name for name in names if not name.lower().endswith(ends)]
     folders = {name: name.split("/")[:-1] for name in images}
     levels = zip(*folders.values(), strict=False)
     outer = len([*itertools.takewhile(lambda level: len({*level}) == 1, levels)])
