@@ -1,18 +1,23 @@
 """Files of one's own: written by a few lines here, read back; every way they can be wrong is refused in one line."""
 
 import io
+import os
 import re
+import signal
 import tarfile
+import threading
+import time
 import zipfile
 from pathlib import Path
+from subprocess import Popen
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from mlpjax.data import Dataset, Files, check, entries, images, load
-from mlpjax.data.images import decode
+from mlpjax.data import Dataset, Files, check, decoder, entries, images, load
+from mlpjax.data.decoder import Decoded, Size, UndecodableError
 from mlpjax.errors import UserError
 
 GREY = np.arange(60, dtype=np.uint8).reshape(6, 10)
@@ -199,18 +204,28 @@ def test_files_are_read_whole_up_to_a_limit(
 # Images
 
 
+def decode(content: bytes, size: Size | None = None) -> tuple[np.ndarray, Decoded]:
+    """Pixels as [height, width, 3], and all that is told."""
+    found = decoder.decode(content, size)
+    return np.frombuffer(found.pixels, np.uint8).reshape(*(size or found.size), 3), found
+
+
+def in_colour(pixels: np.ndarray) -> np.ndarray:
+    return np.repeat(pixels[..., None], 3, axis=-1) if pixels.ndim == 2 else pixels
+
+
 def test_decoded_as_pillow_does() -> None:
     for pixels in (GREY, COLOUR):
-        np.testing.assert_array_equal(decode(picture(pixels)).pixels, pixels)
-        found = decode(picture(pixels, "JPEG"))
-        assert np.abs(found.pixels.astype(int) - pixels).mean() < 12
-        assert (found.size, found.mode) == ((6, 10), "L" if pixels is GREY else "RGB")
-    small = decode(picture(np.repeat(np.repeat(GREY, 4, 0), 4, 1)), (6, 10)).pixels
-    assert np.abs(small.astype(int) - GREY).max() <= 3
+        np.testing.assert_array_equal(decode(picture(pixels))[0], in_colour(pixels))
+        found, told = decode(picture(pixels, "JPEG"))
+        assert np.abs(found.astype(int) - in_colour(pixels)).mean() < 12
+        assert (told.size, told.mode) == ((6, 10), "L" if pixels is GREY else "RGB")
+    small, _ = decode(picture(np.repeat(np.repeat(GREY, 4, 0), 4, 1)), (6, 10))
+    assert np.abs(small.astype(int) - in_colour(GREY)).max() <= 3
     palette = io.BytesIO()
     Image.fromarray(COLOUR).quantize(256).save(palette, "PNG")
-    assert np.abs(decode(palette.getvalue()).pixels.astype(int) - COLOUR).mean() < 8
-    np.testing.assert_array_equal(decode(picture(GREY > 30)).pixels, np.where(GREY > 30, 255, 0))
+    assert np.abs(decode(palette.getvalue())[0].astype(int) - COLOUR).mean() < 8
+    np.testing.assert_array_equal(decode(picture(GREY > 30))[0], in_colour(np.where(GREY > 30, 255, 0)))
 
 
 @pytest.mark.parametrize(("turn", "wanted"), [(1, (480, 640)), (6, (640, 480))])
@@ -221,24 +236,24 @@ def test_a_large_jpeg_is_decoded_small_and_looks_the_same(turn: int, wanted: tup
     photo = Image.fromarray(coarse).resize((640, 480), Image.Resampling.BICUBIC)
     file = io.BytesIO()
     photo.save(file, "JPEG", quality=95, exif=exif)
-    found = decode(file.getvalue(), (24, 32))
-    assert found.size == wanted
+    found, told = decode(file.getvalue(), (24, 32))
+    assert told.size == wanted
     upright = photo if turn == 1 else photo.transpose(Image.Transpose.ROTATE_270)
     exact = np.asarray(upright.resize((32, 24), Image.Resampling.BILINEAR)).astype(int)
-    assert np.abs(found.pixels - exact).max() <= 12
-    assert np.abs(found.pixels - exact).mean() < 2
+    assert np.abs(found - exact).max() <= 12
+    assert np.abs(found - exact).mean() < 2
 
 
 @pytest.mark.parametrize("turn", range(1, 9))
 def test_stands_upright_as_its_exif_tag_says(turn: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = turn
-    found = decode(picture(COLOUR, "PNG", exif=exif))
+    found, told = decode(picture(COLOUR, "PNG", exif=exif))
     # The tag says where row 0 and column 0 are to be seen (EXIF 2.3, orientation).
     moved = {1: COLOUR, 2: COLOUR[:, ::-1], 3: COLOUR[::-1, ::-1], 4: COLOUR[::-1]}
     moved |= {k + 4: np.swapaxes(moved[j], 0, 1) for k, j in ((1, 1), (2, 4), (3, 3), (4, 2))}
-    np.testing.assert_array_equal(found.pixels, moved[turn])
-    assert found.size == moved[turn].shape[:2]
+    np.testing.assert_array_equal(found, moved[turn])
+    assert told.size == moved[turn].shape[:2]
 
 
 def animated() -> bytes:
@@ -271,10 +286,10 @@ def test_bad_images_are_refused_by_name_or_left_out_by_name(tmp_path: Path, kind
 
 
 def test_images_of_too_many_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "LARGEST_IMAGE", 59)
-    with pytest.raises(images.UnreadableError, match="has more than"):
+    monkeypatch.setattr(decoder, "LARGEST_IMAGE", 59)
+    with pytest.raises(UndecodableError, match="has more than"):
         decode(picture(GREY))
-    monkeypatch.setattr(images, "LARGEST_IMAGE", 60)
+    monkeypatch.setattr(decoder, "LARGEST_IMAGE", 60)
     decode(picture(GREY))
 
 
@@ -291,19 +306,64 @@ def test_sizes_and_modes_are_made_one_and_noted(tmp_path: Path) -> None:
 def test_decoded_once_until_a_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, pets())
     first = load(f"folder:{tmp_path}")
-    seen: list[int] = []
+    started: list[Popen[bytes]] = []
 
-    def counted(content: bytes, size: Any = None) -> images.Decoded:
-        seen.append(len(content))
-        return decode(content, size)
+    def start(*arguments: Any, **options: Any) -> Popen[bytes]:
+        started.append(Popen(*arguments, **options))
+        return started[-1]
 
-    monkeypatch.setattr(images, "decode", counted)
+    monkeypatch.setattr(images, "Popen", start)
     same(load(f"folder:{tmp_path}"), first)
-    assert not seen
+    assert not started
     write(tmp_path, {"cat/3.png": numbered(250)})
     changed = load(f"folder:{tmp_path}")
-    assert len(seen) == 30
+    assert [process.returncode for process in started] == [-signal.SIGKILL]  # one block of files, one process, no more
     assert 250 in np.concatenate([split.x[:, 0, 0] for split in (changed.train, changed.valid, changed.test)])
+
+
+@pytest.mark.parametrize("size", [None, (4, 5)])
+def test_many_processes_decode_as_one_function_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: Size | None
+) -> None:
+    monkeypatch.setattr(images, "BLOCK", 7)
+    monkeypatch.setattr(images, "core_count", lambda: 3)
+    monkeypatch.setattr(entries, "LARGEST", 1000)
+    content = {f"{k:02}": picture(COLOUR + np.uint8(k), "PNG" if k % 2 else "JPEG") for k in range(50)}
+    broken = {"07": b"no image", "13": b"", "14": bytes(1001), "49": picture(COLOUR)[:50]}
+    found = images.read_images(entries.entries_in(write(tmp_path, content | broken)), [*content], size, skip_bad=True)
+    good = [name for name in content if name not in broken]
+    np.testing.assert_array_equal(found.pixels, [decode(content[name], size)[0] for name in good])
+    assert found.kept == [int(name) for name in good]
+    assert list(found.bad) == list(broken)
+    assert found.bad["14"] == "has more than 1,000 bytes"
+    assert (found.modes, found.sizes) == ({"RGB": 46}, {"6 x 10": 46})
+
+
+@pytest.mark.parametrize(
+    "program", ["", "print('half a li', end='')", "print('[[\"L\", 6, 10]]\\npixels')"], ids=["none", "line", "pixels"]
+)
+def test_a_process_that_ends_is_told_in_a_line(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    broken = tmp_path / "broken.py"
+    broken.write_text(f"import sys\nsys.stdin.buffer.readline()\n{program}\nsys.exit(3)\n")
+    monkeypatch.setattr(decoder, "__file__", str(broken))
+    write(tmp_path / "pets", pets())
+    refused(f"folder:{tmp_path / 'pets'}", r"one of cat/0.png to yak/9.png ended the process .*\(exit code 3\)")
+    assert not list((cache / "images").iterdir())
+
+
+def test_decoding_can_be_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    idle = tmp_path / "idle.py"
+    idle.write_text("import time\ntime.sleep(600)\n")
+    monkeypatch.setattr(decoder, "__file__", str(idle))
+    monkeypatch.setattr(images, "BLOCK", 1)
+    write(tmp_path / "pets", pets())
+    began = time.monotonic()
+    threading.Timer(1, os.kill, [os.getpid(), signal.SIGINT]).start()
+    with pytest.raises(KeyboardInterrupt):
+        load(f"folder:{tmp_path / 'pets'}")
+    assert time.monotonic() - began < 60  # where the process decodes on, it takes ten minutes
 
 
 def test_a_thousand_broken_files_end_in_a_line_each() -> None:
@@ -321,10 +381,9 @@ def test_a_thousand_broken_files_end_in_a_line_each() -> None:
                 content[place % max(len(content), 1)] = rng.integers(256)
             content = content or bytearray(b"\0")
         try:
-            found = decode(bytes(content), (6, 10))
-            assert found.pixels.shape[:2] == (6, 10)
+            decode(bytes(content), (6, 10))
             counts["decoded"] += 1
-        except images.UnreadableError as error:
+        except UndecodableError as error:
             assert "\n" not in str(error)
             counts["refused"] += 1
     assert min(counts.values()) > 100, counts

@@ -152,7 +152,7 @@ def test_one_split_of_several_sizes_is_made_one_size_and_divided(tmp_path, monke
     assert sorted(np.concatenate([split.x[:, 0, 0, 0] for split in splits])) == list(range(60))
     assert "sizes differed before they were made one: 6 x 10 (45), 7 x 10 (15)" in data.notes
 
-    monkeypatch.setattr(images, "decode", None)  # another time they are there already, whatever the draw
+    monkeypatch.setattr(images, "Popen", None)  # another time they are there already, whatever the draw
     again = load("tfds:tiny_pets", data_dir=tmp_path, files=files)
     np.testing.assert_array_equal(again.test.x, data.test.x)
     other = load("tfds:tiny_pets", data_dir=tmp_path, files=Files(image_size=(3, 5), split_seed=5))

@@ -1,57 +1,35 @@
 """Image files decoded to one array of bytes: every file once, on all cores, kept on disk."""
 
 import hashlib
-import io
 import json
 import math
-import os
-import warnings
+import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TypeAlias
+from queue import SimpleQueue
+from subprocess import PIPE, Popen
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import platformdirs
 from jaxtyping import UInt8
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from mlpjax.data import decoder
+from mlpjax.data.decoder import GREY, Decoded, Size
 from mlpjax.data.entries import Entries, Read, UnreadableError
 from mlpjax.errors import UserError
+from mlpjax.plumbing.devices import core_count
 from mlpjax.plumbing.files import write_atomically
 from mlpjax.plumbing.progress import progress_bar
 
-GREY, COLOUR = ("1", "L", "LA"), ("RGB", "RGBA", "P", "PA", "CMYK", "YCbCr")
-"""Modes that are decoded, as Pillow names them."""
-USUAL_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM")
-"""Those that are tried first, as Pillow does until it has heard of others; all of them take as long as a small JPEG."""
-LARGEST_IMAGE = 2**26
-"""Pixels; below where Pillow warns of decompression bombs."""
-TOO_LARGE = f"has more than {LARGEST_IMAGE:,} pixels"
-GAP = 3.0
-"""How many times as large as asked for an image is at least, when it is resized in earnest: of a larger one pixels are
-averaged first, and a JPEG is decoded at an eighth, a quarter or half of its size in the first place."""
-UPRIGHT, LYING = 1, (5, 6, 7, 8)
-"""Orientations of EXIF: as it is, and those whose rows are columns of the picture."""
 BLOCK = 64
-"""Files that a core decodes at a time."""
+"""Files that a process decodes at a time."""
 VERSION = 2
 """Of what is kept on disk; another one when files are decoded in another way."""
-
-Size: TypeAlias = tuple[int, int]
-"""(height, width), in pixels."""
-
-
-class Decoded(NamedTuple):
-    """One image."""
-
-    pixels: UInt8[np.ndarray, "height width"] | UInt8[np.ndarray, "height width 3"]
-    mode: str
-    """Of the file."""
-    size: Size
-    """Of the file, standing upright."""
 
 
 class Images(NamedTuple):
@@ -67,68 +45,6 @@ class Images(NamedTuple):
     """How many have each mode."""
     sizes: dict[str, int]
     """How many had each size, as "height x width", before they were resized."""
-
-
-def decode(content: bytes, size: Size | None = None) -> Decoded:
-    """Decode one image file, in any format that Pillow reads.
-
-    It stands upright, as its EXIF tag says. Resized, it fills the whole size, whatever its proportions were; of a large
-    JPEG only the low frequencies are decoded, which pixels of the result hardly show (`GAP`).
-
-    Args:
-        content: of the file.
-        size: of the result; None: the file's own.
-
-    Returns:
-        The image, grey or in red, green and blue.
-
-    Raises:
-        UnreadableError: it is no image, truncated, animated, with more than 8 bits a channel, partly transparent, or
-            larger than `LARGEST_IMAGE`.
-    """
-    try:
-        with _open(content) as image:
-            return _upright(image, size)
-    except UnreadableError:
-        raise
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise UnreadableError(TOO_LARGE) from None
-    except UnidentifiedImageError:
-        raise UnreadableError("is no image that Pillow can read") from None
-    # Whatever decoders raise for broken files: there is no list of it.
-    except Exception as error:
-        raise UnreadableError(f"cannot be decoded ({' '.join(str(error).split())[:150]})") from None
-
-
-def _open(content: bytes) -> Image.Image:
-    try:
-        return Image.open(io.BytesIO(content), formats=USUAL_FORMATS)
-    except UnidentifiedImageError:
-        return Image.open(io.BytesIO(content))
-
-
-def _upright(image: Image.Image, size: Size | None) -> Decoded:
-    if image.width * image.height > LARGEST_IMAGE:
-        raise UnreadableError(TOO_LARGE)
-    if getattr(image, "n_frames", 1) > 1:
-        raise UnreadableError("is animated: save one of its frames as an image")
-    if image.mode not in (*GREY, *COLOUR):
-        raise UnreadableError(f"has not 8 bits a channel (mode {image.mode}): convert it")
-    if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
-        raise UnreadableError("is partly transparent: save it on a background")
-    mode, wanted = image.mode, "L" if image.mode in GREY else "RGB"
-    of_file = (image.height, image.width)
-    orientation = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
-    if orientation in LYING:
-        of_file = of_file[::-1]
-    if size:
-        image.draft(mode, (math.ceil(GAP * max(size)),) * 2)
-    if orientation != UPRIGHT:
-        ImageOps.exif_transpose(image, in_place=True)
-    upright = image if image.mode == wanted else image.convert(wanted)  # which would copy it
-    if size and size != of_file:
-        upright = upright.resize(size[::-1], Image.Resampling.BILINEAR, reducing_gap=GAP)
-    return Decoded(np.asarray(upright), mode, of_file)
 
 
 def read_images(entries: Entries, names: Sequence[str], size: Size | None, skip_bad: bool) -> Images:
@@ -179,50 +95,104 @@ def _decode_into(
 ) -> dict[str, Any]:
     """Write red, green and blue of all images to a file; return the shape of that, and what else `Images` says."""
     blocks = [names[start : start + BLOCK] for start in range(0, len(names), BLOCK)]
+    at_once = min(core_count(), len(blocks))
     kept: list[int] = []
     bad: dict[str, str] = {}
     modes: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
-    # Threads suffice: Pillow decodes without the interpreter's lock.
-    with warnings.catch_warnings(), entries.reading() as read, ThreadPoolExecutor(os.cpu_count()) as pool:
-        warnings.simplefilter("ignore")
-        work = pool.map(partial(_decode_block, read, size), blocks)
+    common = size
+    with entries.reading() as read, ThreadPoolExecutor(at_once) as pool, _decoders(at_once, size) as idle:
+        work = pool.map(partial(_decode_block, entries.where, read, size, idle), blocks)
         for start, block in zip(range(0, len(names), BLOCK), work, strict=True):
             rows = []
             for row, image in enumerate(block, start):
                 if isinstance(image, str):
                     bad[names[row]] = image
-                elif image.pixels.shape[:2] != (size := size or image.size):
-                    own, first = ("{} x {}".format(*of) for of in (image.size, size))
+                elif (size or image.size) != (common := common or image.size):
+                    own, first = ("{} x {}".format(*of) for of in (image.size, common))
                     bad[names[row]] = (
                         f"has {own} pixels where the first image has {first}: give all a size (image_size)"
                     )
                 else:
-                    pixels = image.pixels if image.pixels.ndim == 3 else np.repeat(image.pixels[..., None], 3, axis=-1)
-                    rows.append(pixels.data)
+                    rows.append(image.pixels)
                     kept.append(row)
                     modes[image.mode] += 1
                     sizes["{} x {}".format(*image.size)] += 1
-            file.write(b"".join(rows))  # at once: after each write threads that decode have to be waited for
+            file.writelines(rows)
             on_progress(start + len(block), len(names))
             if bad and not skip_bad:
                 name, reason = next(iter(bad.items()))
-                pool.shutdown(cancel_futures=True)
                 raise UserError(f"{entries.where}: {name} {reason}; or leave such files out (skip_bad)")
     if not kept:
         name = names[0]
         raise UserError(f"{entries.where}: none of its {len(names):,} images can be used; {name} {bad[name]}")
-    assert size is not None
-    return {"kept": kept, "bad": bad, "modes": modes, "sizes": sizes, "shape": [len(kept), *size, 3]}
+    assert common is not None
+    return {"kept": kept, "bad": bad, "modes": modes, "sizes": sizes, "shape": [len(kept), *common, 3]}
 
 
-def _decode_block(read: Read, size: Size | None, names: Sequence[str]) -> list[Decoded | str]:
+@contextmanager
+def _decoders(count: int, size: Size | None) -> Iterator[SimpleQueue[Popen[bytes]]]:
+    """Processes that decode, as `decoder.py` says: a thread takes one that is idle and puts it back."""
+    # -P: this package's folder stays off the path.
+    command = [sys.executable, "-P", decoder.__file__, *map(str, size or ())]
+    idle: SimpleQueue[Popen[bytes]] = SimpleQueue()
+    with ExitStack() as stack:
+        for _ in range(count):
+            # A buffer as large as a pipe; and Ctrl-C is for this process alone.
+            process = Popen(command, stdin=PIPE, stdout=PIPE, bufsize=2**16, start_new_session=True)
+            stack.callback(process.communicate)
+            stack.callback(process.kill)
+            idle.put(process)
+        yield idle
+
+
+def _decode_block(
+    where: str, read: Read, size: Size | None, idle: SimpleQueue[Popen[bytes]], names: Sequence[str]
+) -> list[Decoded | str]:
     """Images, or what is wrong with a file."""
+    unread = {}
 
-    def one(name: str) -> Decoded | str:
-        try:
-            return decode(read(name), size)
-        except UnreadableError as error:
-            return str(error)
+    def contents() -> Iterator[bytes]:
+        for name in names:
+            try:
+                yield read(name)
+            except UnreadableError as error:
+                unread[name] = str(error)
 
-    return [one(name) for name in names]
+    process = idle.get()
+    try:
+        decoded = iter(_ask(process, contents(), size))
+    except (BrokenPipeError, EOFError):
+        raise UserError(
+            f"{where}: one of {names[0]} to {names[-1]} ended the process that decodes it (exit code "
+            f"{process.wait()}): free memory, or take that file out"
+        ) from None
+    finally:
+        idle.put(process)
+    return [unread[name] if name in unread else next(decoded) for name in names]
+
+
+def _ask(process: Popen[bytes], contents: Iterable[bytes], size: Size | None) -> list[Decoded | str]:
+    """What a process that decodes makes of files; BrokenPipeError or EOFError where it ends before it has answered."""
+    asked, answers = process.stdin, process.stdout
+    assert asked and answers
+    for content in contents:
+        asked.write(b"%d\n" % len(content))
+        asked.write(content)
+    asked.write(b"\n")
+    asked.flush()
+    line = answers.readline()
+    if not line.endswith(b"\n"):
+        raise EOFError
+    found: list[Decoded | str] = []
+    for told in json.loads(line):
+        if isinstance(told, str):
+            found.append(told)
+            continue
+        mode, *of_file = told
+        expected = 3 * math.prod(size or of_file)
+        pixels = answers.read(expected)
+        if len(pixels) < expected:
+            raise EOFError
+        found.append(Decoded(pixels, mode, tuple(of_file)))
+    return found

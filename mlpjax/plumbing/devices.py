@@ -11,6 +11,11 @@ AXIS = "seeds"
 """Name of the mesh's only axis."""
 
 
+def core_count() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def use_all_cores() -> None:
     """Let every processor core train networks of its own, by giving JAX as many CPU devices as there are cores.
 
@@ -24,7 +29,7 @@ def use_all_cores() -> None:
     chosen_by_flag = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if chosen_by_flag or jax.config.jax_num_cpu_devices > 0:  # type: ignore[attr-defined]
         return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = core_count()
     try:
         jax.config.update("jax_num_cpu_devices", cores)
     except RuntimeError:  # JAX is at work already
