@@ -1,6 +1,7 @@
 """The benchmarks: rows by hand, the contract of the file, and the page made from the results."""
 
 import importlib
+import io
 import json
 import sys
 from pathlib import Path
@@ -402,7 +403,9 @@ def test_pictures_are_always_the_same_and_every_side_decodes_them_to_the_same_pi
     monkeypatch.setattr(pillow.np, "asarray", lambda image, asarray=np.asarray: decoded.append(asarray(image)))
     assert pillow.seconds(paths, (6, 8), threads=1) > 0
     monkeypatch.undo()
-    ours = [np.frombuffer(decode(content, (8, 6)).pixels, np.uint8).reshape(8, 6, 3) for content in contents]
+    ours = [
+        np.frombuffer(decode(io.BytesIO(content), (8, 6)).pixels, np.uint8).reshape(8, 6, 3) for content in contents
+    ]
     np.testing.assert_array_equal(decoded, ours)
     torchvision = pytest.importorskip("torchvision")
     (own, _) = torchvision.datasets.ImageFolder(str(tmp_path / "one/train"), torchvision.transforms.Resize((8, 6)))[0]

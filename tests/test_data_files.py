@@ -184,13 +184,13 @@ def test_what_is_no_image_is_noted_or_refused(tmp_path: Path) -> None:
     refused(f"folder:{write(tmp_path / 'bare', {'1.png': numbered(1)})}", "does not start with its class")
 
 
-@pytest.mark.parametrize("name", ["", "a.zip", "a.tar"])
+@pytest.mark.parametrize("name", ["a.zip", "a.tar"])
 @pytest.mark.parametrize("piece", [5, 1000, 1001])
-def test_files_are_read_whole_up_to_a_limit(
+def test_archives_are_read_whole_up_to_a_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, piece: int
 ) -> None:
     content = {"long": bytes(range(250)) * 4, "short": b"abc"}
-    source = pack(tmp_path / name, content) if name else write(tmp_path, content)
+    source = pack(tmp_path / name, content)
     monkeypatch.setattr(entries, "PIECE", piece)
     monkeypatch.setattr(entries, "LARGEST", 1000)
     with entries.reading(source) as read:
@@ -206,7 +206,7 @@ def test_files_are_read_whole_up_to_a_limit(
 
 def decode(content: bytes, size: Size | None = None) -> tuple[np.ndarray, Decoded]:
     """Pixels as [height, width, 3], and all that is told."""
-    found = decoder.decode(content, size)
+    found = decoder.decode(io.BytesIO(content), size)
     return np.frombuffer(found.pixels, np.uint8).reshape(*(size or found.size), 3), found
 
 
@@ -322,20 +322,25 @@ def test_decoded_once_until_a_file_changes(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("size", [None, (4, 5)])
+@pytest.mark.parametrize("name", ["folder", "archive.zip"])
 def test_many_processes_decode_as_one_function_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: Size | None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, size: Size | None
 ) -> None:
     monkeypatch.setattr(images, "BLOCK", 7)
     monkeypatch.setattr(images, "core_count", lambda: 3)
     monkeypatch.setattr(entries, "LARGEST", 1000)
     content = {f"{k:02}": picture(COLOUR + np.uint8(k), "PNG" if k % 2 else "JPEG") for k in range(50)}
     broken = {"07": b"no image", "13": b"", "14": bytes(1001), "49": picture(COLOUR)[:50]}
-    found = images.read_images(entries.entries_in(write(tmp_path, content | broken)), [*content], size, skip_bad=True)
+    source = (write if name == "folder" else pack)(tmp_path / name, content | broken)
+    if name == "folder":
+        (source / "14").unlink()
+    found = images.read_images(entries.entries_in(source), [*content], size, skip_bad=True)
     good = [name for name in content if name not in broken]
     np.testing.assert_array_equal(found.pixels, [decode(content[name], size)[0] for name in good])
     assert found.kept == [int(name) for name in good]
     assert list(found.bad) == list(broken)
-    assert found.bad["14"] == "has more than 1,000 bytes"
+    reason = r"cannot be read \(.*No such file.*14" if name == "folder" else "has more than 1,000 bytes"
+    assert re.match(reason, found.bad["14"])
     assert (found.modes, found.sizes) == ({"RGB": 46}, {"6 x 10": 46})
 
 

@@ -3,7 +3,8 @@
 `images.py` starts it as a program of its own, with the size that all images get, and this is what they say to each
 other, block after block of files:
 
-    it is told    5021, in a line, and then the 5,021 bytes of a file; so for each file; then an empty line
+    it is told    "/home/me/cat.jpg" or 5021, as JSON in a line: a file, or how many bytes of one follow; so for each of
+                  them; then an empty line
     it answers    a line of JSON, [["RGB", 480, 640], "is animated"]: of each file the mode, height and width, or what
                   is wrong; then red, green and blue of all pixels of those that are well
 
@@ -16,6 +17,7 @@ import math
 import os
 import sys
 import warnings
+from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
@@ -52,14 +54,14 @@ class Decoded(NamedTuple):
     """Of the file, standing upright."""
 
 
-def decode(content: bytes, size: Size | None = None) -> Decoded:
+def decode(file: io.BytesIO | io.BufferedReader, size: Size | None = None) -> Decoded:
     """Decode one image file, in any format that Pillow reads.
 
     It stands upright, as its EXIF tag says. Resized, it fills the whole size, whatever its proportions were; of a large
     JPEG only the low frequencies are decoded, which pixels of the result hardly show (`GAP`).
 
     Args:
-        content: of the file.
+        file: open at its start.
         size: of the result; None: the file's own.
 
     Returns:
@@ -70,7 +72,7 @@ def decode(content: bytes, size: Size | None = None) -> Decoded:
             larger than `LARGEST_IMAGE`.
     """
     try:
-        with _open(content) as image:
+        with _open(file) as image:
             return _upright(image, size)
     except UndecodableError:
         raise
@@ -83,11 +85,11 @@ def decode(content: bytes, size: Size | None = None) -> Decoded:
         raise UndecodableError(f"cannot be decoded ({' '.join(str(error).split())[:150]})") from None
 
 
-def _open(content: bytes) -> Image.Image:
+def _open(file: io.BytesIO | io.BufferedReader) -> Image.Image:
     try:
-        return Image.open(io.BytesIO(content), formats=USUAL_FORMATS)
+        return Image.open(file, formats=USUAL_FORMATS)
     except UnidentifiedImageError:
-        return Image.open(io.BytesIO(content))
+        return Image.open(file)
 
 
 def _upright(image: Image.Image, size: Size | None) -> Decoded:
@@ -119,10 +121,11 @@ def main() -> None:
     size = (int(sys.argv[1]), int(sys.argv[2])) if sys.argv[1:] else None
     told: list[object] = []
     pixels: list[bytes] = []
-    while line := sys.stdin.buffer.readline().decode():
+    while line := sys.stdin.buffer.readline():
         if line.strip():
             try:
-                image = decode(sys.stdin.buffer.read(int(line)), size)
+                with _file(json.loads(line)) as file:
+                    image = decode(file, size)
             except UndecodableError as error:
                 told.append(str(error))
             else:
@@ -132,6 +135,15 @@ def main() -> None:
             sys.stdout.buffer.write(b"".join([json.dumps(told).encode(), b"\n", *pixels]))
             sys.stdout.buffer.flush()
             told, pixels = [], []
+
+
+def _file(asked: str | int) -> io.BytesIO | io.BufferedReader:
+    if isinstance(asked, int):
+        return io.BytesIO(sys.stdin.buffer.read(asked))
+    try:
+        return Path(asked).open("rb")
+    except OSError as error:
+        raise UndecodableError(f"cannot be read ({error})") from None
 
 
 if __name__ == "__main__":

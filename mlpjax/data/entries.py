@@ -16,7 +16,7 @@ from mlpjax.errors import UserError
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 LARGEST = 200_000_000
-"""Bytes of one file: what is longer is no image but an accident or an attack."""
+"""Bytes of one file in an archive: what is longer is no image but an accident or an attack."""
 PIECE = 2**16
 """Bytes that are read at a time: for more the system makes and clears memory anew, which takes longer than reading."""
 IGNORED = ("Thumbs.db", "desktop.ini", "__MACOSX")
@@ -29,12 +29,12 @@ BROKEN = (
 
 Stamp: TypeAlias = tuple[str, list[tuple[str, int, int]]]
 """Where files are, and (name, bytes, time of the last change in ns) of all that decides what is read."""
-Read: TypeAlias = Callable[[str], bytes]
-"""The content of a file by its name."""
+Read: TypeAlias = Callable[[str], bytes | Path]
+"""The content of a file by its name, or where there is a file of its own."""
 
 
 class UnreadableError(Exception):
-    """One file that cannot be used; the message says why, and the mend."""
+    """One file that cannot be read; the message says why."""
 
 
 class Entries(NamedTuple):
@@ -81,15 +81,14 @@ def reading(source: Path) -> Iterator[Read]:
     """Read files of a folder or an archive by their names, from any thread.
 
     Yields:
-        A function of a name that gives the content; it raises `UnreadableError` where the file cannot be read, or is
-        too large.
+        A function of a name that gives a folder's file, or the content of an archive's; it raises `UnreadableError`
+        where that cannot be read, or is too large.
 
     Raises:
         UserError: there is no such thing, or it is no archive.
     """
     if source.is_dir():
-        # Each call of the system hands the interpreter's lock to another thread; so plain files cost the fewest.
-        yield lambda name: _content(lambda: open(f"{source}/{name}", "rb", buffering=0))  # noqa: PTH123, SIM115
+        yield lambda name: source / name
         return
     with _opened(source) as archive:
         lock = threading.Lock()

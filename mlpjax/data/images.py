@@ -152,7 +152,7 @@ def _decode_block(
     """Images, or what is wrong with a file."""
     unread = {}
 
-    def contents() -> Iterator[bytes]:
+    def files() -> Iterator[bytes | Path]:
         for name in names:
             try:
                 yield read(name)
@@ -161,7 +161,7 @@ def _decode_block(
 
     process = idle.get()
     try:
-        decoded = iter(_ask(process, contents(), size))
+        decoded = iter(_ask(process, files(), size))
     except (BrokenPipeError, EOFError):
         raise UserError(
             f"{where}: one of {names[0]} to {names[-1]} ended the process that decodes it (exit code "
@@ -172,13 +172,15 @@ def _decode_block(
     return [unread[name] if name in unread else next(decoded) for name in names]
 
 
-def _ask(process: Popen[bytes], contents: Iterable[bytes], size: Size | None) -> list[Decoded | str]:
+def _ask(process: Popen[bytes], files: Iterable[bytes | Path], size: Size | None) -> list[Decoded | str]:
     """What a process that decodes makes of files; BrokenPipeError or EOFError where it ends before it has answered."""
     asked, answers = process.stdin, process.stdout
     assert asked and answers
-    for content in contents:
-        asked.write(b"%d\n" % len(content))
-        asked.write(content)
+    for file in files:
+        if isinstance(file, Path):
+            asked.write(b"%s\n" % json.dumps(str(file)).encode())
+        else:
+            asked.write(b"%d\n%s" % (len(file), file))
     asked.write(b"\n")
     asked.flush()
     line = answers.readline()
