@@ -120,7 +120,7 @@ def main() -> None:
     """Answer until nothing more is asked."""
     size = (int(sys.argv[1]), int(sys.argv[2])) if sys.argv[1:] else None
     told: list[object] = []
-    pixels: list[bytes] = []
+    pixels = io.BytesIO()  # one piece of memory for all blocks: pixels kept apart would scatter what Pillow works in
     while line := sys.stdin.buffer.readline():
         if line.strip():
             try:
@@ -130,11 +130,13 @@ def main() -> None:
                 told.append(str(error))
             else:
                 told.append([image.mode, *image.size])
-                pixels.append(image.pixels)
+                pixels.write(image.pixels)
         else:
-            sys.stdout.buffer.write(b"".join([json.dumps(told).encode(), b"\n", *pixels]))
+            sys.stdout.buffer.write(b"%s\n" % json.dumps(told).encode())
+            sys.stdout.buffer.write(pixels.getbuffer()[: pixels.tell()])
             sys.stdout.buffer.flush()
-            told, pixels = [], []
+            told.clear()
+            pixels.seek(0)
 
 
 def _file(asked: str | int) -> io.BytesIO | io.BufferedReader:
