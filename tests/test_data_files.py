@@ -184,19 +184,24 @@ def test_what_is_no_image_is_noted_or_refused(tmp_path: Path) -> None:
     refused(f"folder:{write(tmp_path / 'bare', {'1.png': numbered(1)})}", "does not start with its class")
 
 
-@pytest.mark.parametrize("name", ["a.zip", "a.tar"])
+@pytest.mark.parametrize("name", ["", "a.zip", "a.tar"])
 @pytest.mark.parametrize("piece", [5, 1000, 1001])
-def test_archives_are_read_whole_up_to_a_limit(
+def test_files_are_read_whole_up_to_a_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, piece: int
 ) -> None:
     content = {"long": bytes(range(250)) * 4, "short": b"abc"}
-    source = pack(tmp_path / name, content)
+    source = pack(tmp_path / name, content) if name else write(tmp_path, content)
     monkeypatch.setattr(entries, "PIECE", piece)
     monkeypatch.setattr(entries, "LARGEST", 1000)
     with entries.reading(source) as read:
-        assert {file: read(file) for file in content} == content
+
+        def content_of(name: str) -> bytes:
+            found = read(name)
+            return found.read_bytes() if isinstance(found, Path) else found
+
+        assert {file: content_of(file) for file in content} == content
         monkeypatch.setattr(entries, "LARGEST", 999)
-        assert read("short") == b"abc"
+        assert content_of("short") == b"abc"
         with pytest.raises(entries.UnreadableError, match="has more than 999 bytes"):
             read("long")
 
@@ -306,17 +311,22 @@ def test_sizes_and_modes_are_made_one_and_noted(tmp_path: Path) -> None:
 def test_decoded_once_until_a_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, pets())
     first = load(f"folder:{tmp_path}")
+    seen: list[str] = []
     started: list[Popen[bytes]] = []
+    decode_block = images._decode_block
 
     def start(*arguments: Any, **options: Any) -> Popen[bytes]:
         started.append(Popen(*arguments, **options))
         return started[-1]
 
     monkeypatch.setattr(images, "Popen", start)
+    monkeypatch.setattr(images, "_decode_block", lambda *asked: seen.extend(asked[-1]) or decode_block(*asked))
     same(load(f"folder:{tmp_path}"), first)
+    assert not seen
     assert not started
     write(tmp_path, {"cat/3.png": numbered(250)})
     changed = load(f"folder:{tmp_path}")
+    assert len(seen) == 30
     assert [process.returncode for process in started] == [-signal.SIGKILL]  # one block of files, one process, no more
     assert 250 in np.concatenate([split.x[:, 0, 0] for split in (changed.train, changed.valid, changed.test)])
 
@@ -386,7 +396,8 @@ def test_a_thousand_broken_files_end_in_a_line_each() -> None:
                 content[place % max(len(content), 1)] = rng.integers(256)
             content = content or bytearray(b"\0")
         try:
-            decode(bytes(content), (6, 10))
+            found, _ = decode(bytes(content), (6, 10))
+            assert found.shape[:2] == (6, 10)
             counts["decoded"] += 1
         except UndecodableError as error:
             assert "\n" not in str(error)

@@ -16,7 +16,7 @@ from mlpjax.errors import UserError
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 LARGEST = 200_000_000
-"""Bytes of one file in an archive: what is longer is no image but an accident or an attack."""
+"""Bytes of one file: what is longer is no image but an accident or an attack."""
 PIECE = 2**16
 """Bytes that are read at a time: for more the system makes and clears memory anew, which takes longer than reading."""
 IGNORED = ("Thumbs.db", "desktop.ini", "__MACOSX")
@@ -88,7 +88,14 @@ def reading(source: Path) -> Iterator[Read]:
         UserError: there is no such thing, or it is no archive.
     """
     if source.is_dir():
-        yield lambda name: source / name
+
+        def find(name: str) -> Path:
+            file = source / name
+            with suppress(OSError):  # whoever opens it will say so
+                _require_short(file.stat().st_size)
+            return file
+
+        yield find
         return
     with _opened(source) as archive:
         lock = threading.Lock()
@@ -176,9 +183,13 @@ def _content(open_file: Callable[[], Any]) -> bytes:
                 content += piece
     except BROKEN as error:
         raise UnreadableError(f"cannot be read ({error})") from None
-    if len(content) > LARGEST:
-        raise UnreadableError(f"has more than {LARGEST:,} bytes")
+    _require_short(len(content))
     return bytes(content)
+
+
+def _require_short(length: int) -> None:
+    if length > LARGEST:
+        raise UnreadableError(f"has more than {LARGEST:,} bytes")
 
 
 def _is_ignored(name: str) -> bool:

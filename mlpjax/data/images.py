@@ -180,7 +180,8 @@ def _ask(process: Popen[bytes], files: Iterable[bytes | Path], size: Size | None
         if isinstance(file, Path):
             asked.write(b"%s\n" % json.dumps(str(file)).encode())
         else:
-            asked.write(b"%d\n%s" % (len(file), file))
+            asked.write(b"%d\n" % len(file))
+            asked.write(file)
     asked.write(b"\n")
     asked.flush()
     line = answers.readline()
